@@ -1,0 +1,1 @@
+"""stepahead: streaming one-step-ahead forecasts for live sensor feeds, learned while it runs."""

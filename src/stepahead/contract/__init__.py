@@ -1,0 +1,1 @@
+"""The shared nouns and promises: errors, records, banks, settings. Imports nothing of ours."""

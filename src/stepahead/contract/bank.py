@@ -1,0 +1,103 @@
+"""A bank: state per series, as arrays whose first axis is the slot.
+
+Law (property-tested for every bank): feeding series together, in any interleaving and any batch size, equals
+feeding each alone.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from stepahead.contract.errors import StateError
+
+__all__ = ["Bank", "Column"]
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One array of a bank: its dtype, its shape per series, and what a newborn series starts from."""
+
+    dtype: DTypeLike
+    shape: tuple[int, ...] = ()
+    fill: float = 0
+
+
+class Bank:
+    """Base of every bank: declares columns, and can grow, reset, save and load them.
+
+    A subclass annotates its arrays and hands their columns to the constructor; each array is then an attribute
+    of shape `(capacity, *column.shape)`. `update(slots, …)` methods take *distinct* slots.
+
+    Args:
+        columns: name -> `Column`.
+        capacity: number of slots to start with.
+
+    Example:
+        >>> class Count(Bank):
+        ...     seen: NDArray[np.int64]
+        ...     def __init__(self) -> None:
+        ...         super().__init__({"seen": Column(np.int64)}, capacity=2)
+        >>> bank = Count()
+        >>> bank.seen[[0, 1]] += 1
+        >>> bank.grow(4); bank.reset(np.array([0])); bank.seen.tolist()
+        [0, 1, 0, 0]
+    """
+
+    def __init__(self, columns: Mapping[str, Column], capacity: int = 0) -> None:
+        self._columns = dict(columns)
+        self.capacity = capacity
+        for name, column in self._columns.items():
+            setattr(self, name, np.full((capacity, *column.shape), column.fill, dtype=column.dtype))
+
+    def grow(self, capacity: int) -> None:
+        """Make room for `capacity` slots; never shrinks, never touches what is there."""
+        if capacity <= self.capacity:
+            return
+        for name, column in self._columns.items():
+            old = getattr(self, name)
+            new = np.full((capacity, *column.shape), column.fill, dtype=column.dtype)
+            new[: self.capacity] = old
+            setattr(self, name, new)
+        self.capacity = capacity
+
+    def reset(self, slots: NDArray[np.integer[Any]]) -> None:
+        """Put these slots back to the state of a newborn series."""
+        for name, column in self._columns.items():
+            getattr(self, name)[slots] = column.fill
+
+    def state_dict(self) -> dict[str, NDArray[Any]]:
+        """Copies of all arrays by name; settings are not part of it."""
+        return {name: getattr(self, name).copy() for name in self._columns}
+
+    def load_state_dict(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Take over arrays made by `state_dict`.
+
+        Raises:
+            StateError: a column is missing, unknown, or of another shape or dtype.
+        """
+        if set(state) != set(self._columns):
+            differing = sorted(set(state) ^ set(self._columns))
+            raise StateError(f"{type(self).__name__}: columns missing or unknown: {differing}")
+        lengths = {len(array) for array in state.values()}
+        if len(lengths) > 1:
+            raise StateError(f"{type(self).__name__}: columns differ in length: {sorted(lengths)}")
+        for name, column in self._columns.items():
+            array = np.asarray(state[name])
+            if array.shape[1:] != column.shape or array.dtype != np.dtype(column.dtype):
+                raise StateError(
+                    f"{type(self).__name__}.{name}: got {array.dtype}{list(array.shape)}, "
+                    f"expected {np.dtype(column.dtype)}[series, {', '.join(map(str, column.shape))}]"
+                )
+            setattr(self, name, array.copy())
+        if lengths:
+            self.capacity = lengths.pop()
+
+    def bytes_per_series(self) -> int:
+        """Memory that one series costs in this bank."""
+        return sum(
+            int(np.dtype(column.dtype).itemsize * np.prod(column.shape, dtype=np.int64))
+            for column in self._columns.values()
+        )

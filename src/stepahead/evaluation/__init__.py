@@ -1,0 +1,1 @@
+"""Recordings, prequential scoring, and its report."""

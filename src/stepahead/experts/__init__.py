@@ -1,0 +1,1 @@
+"""Simple forecasters and the mixture that weighs them against the LSTM. Pure."""

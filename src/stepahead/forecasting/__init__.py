@@ -1,0 +1,1 @@
+"""The engine: readings in, forecasts out. No I/O, no clock, no threads."""

@@ -1,0 +1,1 @@
+"""Windows of past steps, the buffer that keeps them and its sampler. Pure."""

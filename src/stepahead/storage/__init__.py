@@ -1,0 +1,1 @@
+"""Journal and snapshots: the only room that knows the disk."""

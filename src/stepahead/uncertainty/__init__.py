@@ -1,0 +1,1 @@
+"""Conformal intervals and the anomaly flag. Pure."""

@@ -1,0 +1,1 @@
+"""MQTT client, topics and payload formats: the only room that knows MQTT."""

@@ -1,0 +1,1 @@
+"""Payload decoders: bytes and topic to columns."""
