@@ -1,0 +1,67 @@
+"""Drift of the forecast error, found by river's ADWIN (Bifet & Gavaldà, SDM 2007)."""
+
+import numpy as np
+from numpy.typing import NDArray
+from river.drift import ADWIN
+
+__all__ = ["DriftDetector"]
+
+REMEMBERED = 1024
+"""Newest signals that the detector is rebuilt from, every so many signals: ADWIN's own window has no bound and no
+form in which it can be saved, this has both."""
+
+
+class DriftDetector:
+    """Watches the mean scaled error of a cohort, one signal per turn of its series.
+
+    A signal is the mean of min(|error| / scale, 8) over as many readings as there are series.
+
+    Args:
+        delta: significance of a change; smaller means fewer false alarms.
+
+    Example:
+        >>> detector = DriftDetector()
+        >>> any(detector.update(np.full(400, 0.5))), any(detector.update(np.full(400, 2.0)))
+        (False, True)
+    """
+
+    def __init__(self, delta: float = 0.002) -> None:
+        self._delta = delta
+        self._adwin = ADWIN(delta=delta)
+        self._fed: list[float] = []
+        self.drifts = 0
+
+    def update(self, signals: NDArray[np.float64]) -> list[bool]:
+        """Take signals in order.
+
+        Returns:
+            For each, whether it revealed that the error has *risen*; a fall is adapted to in silence.
+        """
+        return [self._update_one(float(signal)) for signal in signals]
+
+    def _update_one(self, signal: float) -> bool:
+        before = self._adwin.estimation
+        self._feed(signal)
+        risen = bool(self._adwin.drift_detected) and self._adwin.estimation > before
+        if len(self._fed) >= 2 * REMEMBERED:
+            self._rebuild(self._fed[-REMEMBERED:])
+        self.drifts += risen
+        return risen
+
+    def _feed(self, signal: float) -> None:
+        self._adwin.update(signal)
+        self._fed.append(signal)
+
+    def _rebuild(self, signals: list[float]) -> None:
+        self._adwin, self._fed = ADWIN(delta=self._delta), []
+        for signal in signals:
+            self._feed(signal)
+
+    def state_dict(self) -> dict[str, object]:
+        """The signals it can be rebuilt from, and the count of drifts."""
+        return {"fed": np.array(self._fed), "drifts": self.drifts}
+
+    def load_state_dict(self, state: dict[str, object]) -> None:
+        """Take over what `state_dict` gave."""
+        self._rebuild(np.asarray(state["fed"], dtype=np.float64).tolist())
+        self.drifts = int(str(state["drifts"]))

@@ -1,0 +1,63 @@
+"""Who carries out fine-tunes: a promise that the engine is handed, and the simplest one that keeps it."""
+
+from typing import Protocol
+
+from stepahead.contract.settings import LearningSettings
+from stepahead.learning.tuner import TuneRequest, TuneResult, tune
+
+__all__ = ["InlineTrainer", "Trainer"]
+
+
+class Trainer(Protocol):
+    """Takes one request at a time and gives its result back, sooner or later."""
+
+    @property
+    def busy(self) -> bool:
+        """Whether a request is under way or its result has not been fetched."""
+
+    def submit(self, request: TuneRequest) -> None:
+        """Start a fine-tune. Only when not busy."""
+
+    def poll(self) -> TuneResult | None:
+        """The result if it is there; never waits."""
+
+    def wait(self) -> TuneResult | None:
+        """The result, waited for; None when the fine-tune failed or there is none."""
+
+    def close(self) -> None:
+        """Give up what is under way and free everything."""
+
+
+class InlineTrainer:
+    """Tunes where it is called, on the caller's time: for evaluation, tests and library users.
+
+    Args:
+        settings: of the fine-tunes.
+        threads: members tuned at the same time.
+    """
+
+    def __init__(self, settings: LearningSettings, threads: int = 1) -> None:
+        self._settings = settings
+        self._threads = threads
+        self._result: TuneResult | None = None
+
+    @property
+    def busy(self) -> bool:
+        """Whether a result waits to be fetched."""
+        return self._result is not None
+
+    def submit(self, request: TuneRequest) -> None:
+        """Carry the fine-tune out at once."""
+        self._result = tune(request, self._settings, self._threads)
+
+    def poll(self) -> TuneResult | None:
+        """The result of the last request, once."""
+        result, self._result = self._result, None
+        return result
+
+    def wait(self) -> TuneResult | None:
+        """As `poll`: the work is done at `submit`."""
+        return self.poll()
+
+    def close(self) -> None:
+        """Nothing to free."""

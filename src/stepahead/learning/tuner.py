@@ -1,0 +1,181 @@
+"""Fine-tuning: a bounded number of gradient steps on a copy of the weights. Pure: a function of its request.
+
+Axes: B sequences, T steps, F features, K horizon, M members.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn.functional import huber_loss
+
+from stepahead.contract.settings import LearningSettings
+from stepahead.network.ensemble import Weights, weights_of
+from stepahead.network.lstm import MemberNetwork, NetworkShape
+
+__all__ = ["Sequences", "TuneRequest", "TuneResult", "tune"]
+
+
+@dataclass(frozen=True, slots=True)
+class Sequences:
+    """Training sequences in model units.
+
+    Attributes:
+        inputs: float32[B, T, F].
+        series: int64[B], slots.
+        targets: float32[B, T, K], standardized differences 1..K steps after each step, clipped.
+        weight: float32[B, T, K], 0 where the target lies beyond the window or the step must not be scored.
+    """
+
+    inputs: NDArray[np.float32]
+    series: NDArray[np.int64]
+    targets: NDArray[np.float32]
+    weight: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class TuneRequest:
+    """One fine-tune to be done, complete in itself.
+
+    Attributes:
+        cohort: name of the group whose network this is.
+        number: running number of the fine-tune in its cohort, from 1.
+        shape: sizes of the network.
+        weights: champion, one dict a member.
+        optimisers: AdamW's moments, one dict a member; empty before the first fine-tune.
+        batches: [M][steps], what each member trains on.
+        exam: newest steps, held out from `batches`: what the gate looks at.
+    """
+
+    cohort: str
+    number: int
+    shape: NetworkShape
+    weights: Sequence[Weights]
+    optimisers: Sequence[Weights]
+    batches: Sequence[Sequence[Sequences]]
+    exam: Sequences
+
+
+@dataclass(frozen=True, slots=True)
+class TuneResult:
+    """What came of a request.
+
+    Attributes:
+        cohort, number: of the request.
+        weights, optimisers: challenger, one dict a member.
+        train_loss: float[M], mean loss over the gradient steps.
+        champion_loss, challenger_loss: float[M], on the exam.
+        gave_up: the time limit struck before all steps were done.
+    """
+
+    cohort: str
+    number: int
+    weights: Sequence[Weights]
+    optimisers: Sequence[Weights]
+    train_loss: NDArray[np.float64]
+    champion_loss: NDArray[np.float64]
+    challenger_loss: NDArray[np.float64]
+    gave_up: bool
+
+
+def tune(
+    request: TuneRequest,
+    settings: LearningSettings,
+    threads: int = 1,
+    clock: Callable[[], float] = time.monotonic,
+) -> TuneResult:
+    """Train a copy of each member and examine champion and challenger.
+
+    Members are independent of one another, so `threads` changes how long it takes but not one bit of the result.
+    The loss is Huber's (1964) with threshold 1 on standardized differences: sensors jump, and FINDINGS measured it
+    ahead of squared error. The optimiser is AdamW (Loshchilov & Hutter 2019).
+
+    Args:
+        request: what to do; nothing in it is changed.
+        settings: rates, clipping, limits.
+        threads: members trained at the same time.
+        clock: seconds, for the time limit only.
+    """
+    deadline = clock() + settings.max_seconds
+
+    def one(member: int) -> tuple[dict[str, NDArray[np.float32]], dict[str, NDArray[np.float32]], list[float], bool]:
+        return _tune_member(request, settings, member, lambda: clock() > deadline)
+
+    members = range(len(request.weights))
+    if threads > 1:
+        with ThreadPoolExecutor(min(threads, len(members))) as pool:
+            done = list(pool.map(one, members))
+    else:
+        done = [one(member) for member in members]
+    losses = np.array([losses for _, _, losses, _ in done], dtype=np.float64)
+    return TuneResult(
+        cohort=request.cohort,
+        number=request.number,
+        weights=[weights for weights, _, _, _ in done],
+        optimisers=[optimiser for _, optimiser, _, _ in done],
+        train_loss=losses[:, 0],
+        champion_loss=losses[:, 1],
+        challenger_loss=losses[:, 2],
+        gave_up=any(gave_up for _, _, _, gave_up in done),
+    )
+
+
+def _tune_member(
+    request: TuneRequest, settings: LearningSettings, member: int, out_of_time: Callable[[], bool]
+) -> tuple[dict[str, NDArray[np.float32]], dict[str, NDArray[np.float32]], list[float], bool]:
+    network = MemberNetwork(request.shape, seed=0)
+    _load(network, request.weights[member])
+    champion_loss = _examine(network, request.exam)
+    optimiser = torch.optim.AdamW(network.parameters(), lr=settings.rates[member % len(settings.rates)])
+    _load_moments(optimiser, network, request.optimisers[member] if request.optimisers else {})
+    train_losses: list[float] = []
+    for batch in request.batches[member]:
+        if out_of_time():
+            break
+        optimiser.zero_grad()
+        loss = _loss(network, batch, settings.burn_in)
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(network.parameters(), settings.clip_norm)
+        optimiser.step()
+        train_losses.append(float(loss.detach()))
+    gave_up = len(train_losses) < len(request.batches[member])
+    losses = [float(np.mean(train_losses)) if train_losses else np.nan, champion_loss, _examine(network, request.exam)]
+    return weights_of(network), _moments(optimiser, network), losses, gave_up
+
+
+def _loss(network: MemberNetwork, batch: Sequences, burn_in: int) -> torch.Tensor:
+    out, _ = network(torch.from_numpy(batch.inputs), torch.from_numpy(batch.series))  # [B, T, K]
+    weight = torch.from_numpy(batch.weight)[:, burn_in:]
+    loss = huber_loss(out[:, burn_in:], torch.from_numpy(batch.targets)[:, burn_in:], reduction="none")
+    return (loss * weight).sum() / weight.sum().clamp(min=1)
+
+
+@torch.inference_mode()
+def _examine(network: MemberNetwork, exam: Sequences) -> float:
+    return float(_loss(network, exam, burn_in=0))
+
+
+def _load(network: MemberNetwork, weights: Weights) -> None:
+    network.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in weights.items()})
+
+
+def _moments(optimiser: torch.optim.AdamW, network: MemberNetwork) -> dict[str, NDArray[np.float32]]:
+    """AdamW's state by parameter name, as plain arrays."""
+    moments = {}
+    for name, parameter in network.named_parameters():
+        for key, value in optimiser.state[parameter].items():
+            moments[f"{name}/{key}"] = np.array(value, dtype=np.float32)
+    return moments
+
+
+def _load_moments(optimiser: torch.optim.AdamW, network: MemberNetwork, moments: Weights) -> None:
+    if not moments:
+        return
+    for name, parameter in network.named_parameters():
+        optimiser.state[parameter] = {
+            key: torch.from_numpy(np.array(moments[f"{name}/{key}"])) for key in ("step", "exp_avg", "exp_avg_sq")
+        }

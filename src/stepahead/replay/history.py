@@ -1,0 +1,176 @@
+"""The newest steps of each series: what seasonal inputs, windows and the recomputing of hidden states read."""
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stepahead.contract.bank import Bank, Column
+from stepahead.contract.records import BoolArray, SlotArray
+
+__all__ = ["History", "Windows"]
+
+Slots = NDArray[np.integer[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Windows:
+    """N windows of T consecutive steps of G series that report together (G = 1 outside declared groups).
+
+    Attributes:
+        series: int32[N, G], slots.
+        end_ns: int64[N], time of the last step.
+        period_ns: int64[N], time between steps.
+        span_ns: int64[N], time from the series' first reading to the last step.
+        diff: float32[N, G, T], differenced value, raw: it is scaled when it is used.
+        day: float32[N, G, T], the difference one day before the step's target; 0 where unknown.
+        week: float32[N, G, T], likewise one week before.
+        level: float16[N, G, T], standardized level of the series at each step.
+        elapsed: float16[N, G, T], binary logarithm of the time since the step before, in periods.
+    """
+
+    series: SlotArray
+    end_ns: NDArray[np.int64]
+    period_ns: NDArray[np.int64]
+    span_ns: NDArray[np.int64]
+    diff: NDArray[np.float32]
+    day: NDArray[np.float32]
+    week: NDArray[np.float32]
+    level: NDArray[np.float16]
+    elapsed: NDArray[np.float16]
+
+    def __len__(self) -> int:
+        return len(self.series)
+
+    def __getitem__(self, rows: slice | NDArray[Any]) -> "Windows":
+        return Windows(*(getattr(self, field.name)[rows] for field in fields(self)))
+
+    @staticmethod
+    def columns(members: int, steps: int) -> dict[str, Column]:
+        """Name -> dtype and shape per window: what a buffer of such windows allocates."""
+        return {
+            "series": Column(np.int32, (members,)),
+            "end_ns": Column(np.int64),
+            "period_ns": Column(np.int64),
+            "span_ns": Column(np.int64),
+            "diff": Column(np.float32, (members, steps)),
+            "day": Column(np.float32, (members, steps)),
+            "week": Column(np.float32, (members, steps)),
+            "level": Column(np.float16, (members, steps)),
+            "elapsed": Column(np.float16, (members, steps)),
+        }
+
+    @staticmethod
+    def concatenate(parts: "list[Windows]") -> "Windows":
+        """One set from several of equal G and T; the parts must not be empty."""
+        return Windows(*(np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(Windows)))
+
+
+class History(Bank):
+    """Rings of the newest steps per series.
+
+    Args:
+        steps: T, length of a window.
+        memory: steps of the difference that are kept; seasons longer than `memory` - T are out of its sight.
+        capacity: slots to start with.
+
+    Example:
+        >>> history = History(steps=3, memory=8, capacity=1)
+        >>> slot = np.array([0])
+        >>> for d in (1.0, 2.0, 3.0, 4.0):
+        ...     history.push(slot, np.array([d]), np.zeros(1), np.zeros(1), connected=np.array([True]))
+        >>> history.lagged(slot, np.array([2])).tolist(), int(history.run[0])
+        ([2.0], 4)
+    """
+
+    diff: NDArray[np.float32]
+    level: NDArray[np.float16]
+    elapsed: NDArray[np.float16]
+    cursor: NDArray[np.int64]
+    run: NDArray[np.int64]
+
+    def __init__(self, steps: int, memory: int, capacity: int = 0) -> None:
+        self.steps = steps
+        self.memory = max(memory, steps)
+        super().__init__(
+            {
+                "diff": Column(np.float32, (self.memory,)),
+                "level": Column(np.float16, (steps,)),
+                "elapsed": Column(np.float16, (steps,)),
+                "cursor": Column(np.int64),
+                "run": Column(np.int64),
+            },
+            capacity,
+        )
+
+    def push(
+        self, slots: Slots, diff: NDArray[Any], level: NDArray[Any], elapsed: NDArray[Any], connected: BoolArray
+    ) -> None:
+        """Append one step to each of these distinct series.
+
+        Args:
+            slots: int[n], distinct.
+            diff: float[n], differenced value; magnitudes beyond float32 are clipped to its largest.
+            level: float[n], standardized level.
+            elapsed: float[n], binary logarithm of the elapsed time in periods.
+            connected: bool[n], whether the step follows the one before without a gap; if not, a new run starts.
+        """
+        cursor = self.cursor[slots]
+        limit = np.finfo(np.float32).max
+        self.diff[slots, cursor % self.memory] = np.clip(diff, -limit, limit)
+        self.level[slots, cursor % self.steps] = level
+        self.elapsed[slots, cursor % self.steps] = elapsed
+        self.cursor[slots] = cursor + 1
+        self.run[slots] = np.where(connected, self.run[slots] + 1, 1)
+
+    def lagged(self, slots: Slots, lag: NDArray[np.int64]) -> NDArray[np.float32]:
+        """The difference `lag` steps before the newest (0 = the newest); 0 where it is not known.
+
+        Args:
+            slots: int[n].
+            lag: int64[n]; negative = there is none.
+        """
+        cursor = self.cursor[slots]
+        known = (lag >= 0) & (lag < np.minimum(cursor, self.memory))
+        return np.where(known, self.diff[slots, (cursor - 1 - lag) % self.memory], np.float32(0))
+
+    def windows(
+        self,
+        units: Slots,
+        end_ns: NDArray[np.int64],
+        period_ns: NDArray[np.int64],
+        span_ns: NDArray[np.int64],
+        day_steps: NDArray[np.int64],
+        week_steps: NDArray[np.int64],
+    ) -> Windows:
+        """Cut out the newest T steps of each of N units.
+
+        Args:
+            units: int[N, G], slots of the G series of each unit, each with a run of at least T.
+            end_ns: int64[N], time of the newest step.
+            period_ns: int64[N], time between steps.
+            span_ns: int64[N], time since the first reading.
+            day_steps: int64[N], steps of a day; 0 = none.
+            week_steps: int64[N], steps of a week; 0 = none.
+        """
+        back = np.arange(self.steps - 1, -1, -1)  # [T], steps before the newest
+        cursor = self.cursor[units][..., None]  # [N, G, 1]
+        at = cursor - 1 - back  # [N, G, T], absolute step numbers
+
+        def season(steps: NDArray[np.int64]) -> NDArray[np.float32]:
+            source = at + 1 - steps[:, None, None]  # the target is one step on
+            known = (steps[:, None, None] > 0) & (source >= np.maximum(cursor - self.memory, 0))
+            return np.where(known, self.diff[units[..., None], source % self.memory], np.float32(0))
+
+        return Windows(
+            series=units.astype(np.int32),
+            end_ns=end_ns,
+            period_ns=period_ns,
+            span_ns=span_ns,
+            diff=self.diff[units[..., None], at % self.memory],
+            day=season(day_steps),
+            week=season(week_steps),
+            level=self.level[units[..., None], at % self.steps],
+            elapsed=self.elapsed[units[..., None], at % self.steps],
+        )
