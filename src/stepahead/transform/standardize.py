@@ -1,0 +1,263 @@
+"""Running standardization: centre and scale of each series, learnt reading by reading, and its inverse."""
+
+from abc import abstractmethod
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stepahead.contract.bank import Bank, Column
+from stepahead.contract.records import BoolArray, FloatArray, IntArray, SlotArray
+from stepahead.contract.settings import TransformSettings
+
+__all__ = ["Identity", "MinMax", "Moments", "Standardizer", "standardizer"]
+
+MIN_READINGS = 24
+"""Readings after which the scale is trusted to tell an outlier."""
+
+INPUT_LIMIT = 1e150
+"""Values enter the statistics clipped to ± this, so that their squares stay below 4e300."""
+
+STANDARD_LIMIT = 1e150
+"""Bound of standardized values: times a scale of at most 2e150 it is still a float64."""
+
+FLOOR_RELATIVE = 1e-9
+FLOOR_ABSOLUTE = 1e-30
+"""The scale is at least 1e-9·|centre| + 1e-30. A float64 resolves 2e-16 of the centre and a 24-bit converter 6e-8,
+so the first part lies between rounding noise and the finest real signal; the second only keeps zero away."""
+
+FORGET_TO = 8.0
+"""Readings that the past counts for once the scale has proved wrong."""
+
+OUTLIER_COST = 8
+PROVED_WRONG = 32
+"""An outlier adds 8 to a tally and any other reading takes 1: four in close succession prove the scale wrong. By
+Chebyshev's inequality at most 1 / clip² of the readings (1/64) lie that far out while the scale is right, and fewer
+than 1 in 9 never add up."""
+
+
+class Standardizer(Bank):
+    """Base of the standardizers: z = (x − center) / scale with running center and scale.
+
+    A value farther than `clip` scales from the center enters the statistics clipped to that bound (after 24
+    readings, and unless the scale stands at its floor and so knows nothing).
+    """
+
+    seen: IntArray
+
+    def __init__(self, columns: Mapping[str, Column], capacity: int) -> None:
+        super().__init__({"seen": Column(np.int64), **columns}, capacity)
+
+    @abstractmethod
+    def update(self, slots: SlotArray, x: FloatArray) -> None:
+        """Take one value per series into the statistics.
+
+        Args:
+            slots: int32[n], distinct.
+            x: float64[n], finite.
+        """
+
+    @abstractmethod
+    def center(self, slots: SlotArray) -> FloatArray:
+        """float64[n], what is subtracted, in the unit of the values."""
+
+    @abstractmethod
+    def _spread(self, slots: SlotArray) -> FloatArray:
+        """float64[n] >= 0, the scale before its floor."""
+
+    def scale(self, slots: SlotArray) -> FloatArray:
+        """float64[n], positive and finite, what is divided by, in the unit of the values."""
+        return np.maximum(self._spread(slots), floor(self.center(slots)))
+
+    def ready(self, slots: SlotArray) -> BoolArray:
+        """bool[n], whether at least 24 values were taken."""
+        enough: BoolArray = self.seen[slots] >= MIN_READINGS
+        return enough
+
+    def apply(self, slots: SlotArray, x: FloatArray) -> FloatArray:
+        """Standardize finite values, float64[n] or [n, K], by the statistics as they are; within ±1e150."""
+        center, scale = beside(self.center(slots), x), beside(self.scale(slots), x)
+        with np.errstate(over="ignore"):  # a value of 1e300 over a scale of 1e-30: clipped on the next line
+            z = (x - center) / scale
+        return np.clip(z, -STANDARD_LIMIT, STANDARD_LIMIT)
+
+    def invert(self, slots: SlotArray, z: FloatArray) -> FloatArray:
+        """Undo `apply` for finite z, float64[n] or [n, K], by the statistics as they are; finite."""
+        center, scale = beside(self.center(slots), z), beside(self.scale(slots), z)
+        return np.clip(z, -STANDARD_LIMIT, STANDARD_LIMIT) * scale + center
+
+
+def floor(center: FloatArray) -> FloatArray:
+    """Least scale about a center: above float64's rounding of it, below any real signal."""
+    return FLOOR_RELATIVE * np.abs(center) + FLOOR_ABSOLUTE
+
+
+def beside(column: FloatArray, values: FloatArray) -> FloatArray:
+    """A column [n] shaped to stand beside values [n] or [n, K]."""
+    return column if values.ndim == 1 else column[:, None]
+
+
+class Moments(Standardizer):
+    """Mean and standard deviation with exponential weights, or with equal ones: Welford's.
+
+    With a = max(1/n, alpha) after n readings: mean += a·δ, variance = (1 − a)·(variance + a·δ²), δ = x − mean
+    (West 1979, eq. for weighted updates; Finch 2009, sec. 9). The 1/n makes the start unbiased: until n reaches
+    1/alpha it is the mean and population variance of all readings, and with alpha = 0 it is so for ever
+    (Welford 1962). When four outliers come in close succession the scale is wrong, not the readings: the past
+    then counts for 8 readings, so that a scale 100 times larger is followed within some tens of readings. A scale
+    that falls is followed at the pace of alpha.
+
+    Args:
+        alpha: weight of a new reading in the long run, 0 <= alpha < 1; 0 = Welford.
+        centered: False: the center is 0 and the scale the root mean square about it.
+        clip: bound of outliers, in scales.
+        capacity: number of slots to start with.
+
+    Example:
+        >>> bank = Moments(alpha=0.0, centered=True, clip=8.0, capacity=1)
+        >>> for x in (1.0, 2.0, 3.0, 4.0):
+        ...     bank.update(np.array([0]), np.array([x]))
+        >>> bank.center(np.array([0])).tolist(), (bank.scale(np.array([0])) ** 2).round(12).tolist()
+        ([2.5], [1.25])
+    """
+
+    mean: FloatArray
+    variance: FloatArray
+    weight: FloatArray
+    tally: NDArray[np.int8]
+
+    def __init__(self, alpha: float, centered: bool, clip: float, capacity: int = 0) -> None:
+        columns = {"variance": Column(np.float64), "weight": Column(np.float64), "tally": Column(np.int8)}
+        super().__init__(columns | ({"mean": Column(np.float64)} if centered else {}), capacity)
+        self.alpha = alpha
+        self.centered = centered
+        self.clip = clip
+
+    def update(self, slots: SlotArray, x: FloatArray) -> None:
+        """Take one value per series into the statistics."""
+        x = np.clip(x, -INPUT_LIMIT, INPUT_LIMIT)
+        seen, weight, variance = self.seen[slots], self.weight[slots], self.variance[slots]
+        mean = self.center(slots)
+        delta = x - mean
+        spread = np.sqrt(variance)
+        bound = np.where((seen >= MIN_READINGS) & (spread > floor(mean)), self.clip * spread, np.inf)
+        outlier = np.abs(delta) > bound
+        tally = np.clip(self.tally[slots] + np.where(outlier, OUTLIER_COST, -1), 0, PROVED_WRONG)
+        weight = np.where(tally >= PROVED_WRONG, np.minimum(weight, FORGET_TO), weight) + 1.0
+        delta = np.clip(delta, -bound, bound)
+
+        rate = np.maximum(1.0 / weight, self.alpha)
+        square = delta * delta
+        if self.centered:
+            self.mean[slots] = mean + rate * delta
+            self.variance[slots] = (1.0 - rate) * (variance + rate * square)
+        else:
+            self.variance[slots] = variance + rate * (square - variance)
+        self.weight[slots] = weight
+        self.tally[slots] = tally
+        self.seen[slots] = seen + 1
+
+    def center(self, slots: SlotArray) -> FloatArray:
+        """float64[n], the running mean, or 0."""
+        center: FloatArray = self.mean[slots] if self.centered else np.zeros(len(slots))
+        return center
+
+    def _spread(self, slots: SlotArray) -> FloatArray:
+        return np.sqrt(self.variance[slots])
+
+
+class MinMax(Standardizer):
+    """Least and largest value so far: z in [0, 1], or in [−1, 1] about zero.
+
+    Twins: scikit-learn's `MinMaxScaler`, and `MaxAbsScaler` when not centered. An outlier is beyond `clip` half
+    ranges from the middle, so one spike widens the range to `clip` times at most.
+
+    Args:
+        centered: False: the center is 0 and the scale the largest magnitude.
+        clip: bound of outliers, in half ranges.
+        capacity: number of slots to start with.
+
+    Example:
+        >>> bank = MinMax(centered=True, clip=8.0, capacity=1)
+        >>> for x in (2.0, 6.0, 4.0):
+        ...     bank.update(np.array([0]), np.array([x]))
+        >>> bank.apply(np.array([0]), np.array([5.0])).tolist()
+        [0.75]
+    """
+
+    least: FloatArray
+    largest: FloatArray
+
+    def __init__(self, centered: bool, clip: float, capacity: int = 0) -> None:
+        super().__init__({"least": Column(np.float64), "largest": Column(np.float64)}, capacity)
+        self.centered = centered
+        self.clip = clip
+
+    def update(self, slots: SlotArray, x: FloatArray) -> None:
+        """Take one value per series into the statistics."""
+        x = np.clip(x, -INPUT_LIMIT, INPUT_LIMIT)
+        seen, least, largest = self.seen[slots], self.least[slots], self.largest[slots]
+        first = seen == 0
+        least, largest = np.where(first, x, least), np.where(first, x, largest)
+        if self.centered:
+            middle, half = 0.5 * (least + largest), 0.5 * (largest - least)
+        else:
+            middle, half = np.zeros(len(x)), np.maximum(-least, largest)
+        bound = np.where((seen >= MIN_READINGS) & (half > floor(middle)), self.clip * half, np.inf)
+        x = np.clip(x, middle - bound, middle + bound)
+        self.least[slots] = np.minimum(least, x)
+        self.largest[slots] = np.maximum(largest, x)
+        self.seen[slots] = seen + 1
+
+    def center(self, slots: SlotArray) -> FloatArray:
+        """float64[n], the least value so far, or 0."""
+        center: FloatArray = self.least[slots] if self.centered else np.zeros(len(slots))
+        return center
+
+    def _spread(self, slots: SlotArray) -> FloatArray:
+        least, largest = self.least[slots], self.largest[slots]
+        spread: FloatArray = largest - least if self.centered else np.maximum(np.abs(least), np.abs(largest))
+        return spread
+
+
+class Identity(Standardizer):
+    """No standardization: center 0, scale 1, ready from the start.
+
+    Example:
+        >>> Identity(capacity=1).apply(np.array([0]), np.array([7.5])).tolist()
+        [7.5]
+    """
+
+    def __init__(self, capacity: int = 0) -> None:
+        super().__init__({}, capacity)
+
+    def update(self, slots: SlotArray, x: FloatArray) -> None:
+        """Count the value."""
+        self.seen[slots] += 1
+
+    def ready(self, slots: SlotArray) -> BoolArray:
+        """bool[n], True."""
+        return np.ones(len(slots), dtype=np.bool_)
+
+    def center(self, slots: SlotArray) -> FloatArray:
+        """float64[n], 0."""
+        return np.zeros(len(slots))
+
+    def _spread(self, slots: SlotArray) -> FloatArray:
+        return np.ones(len(slots))
+
+
+def standardizer(settings: TransformSettings, centered: bool, capacity: int = 0) -> Standardizer:
+    """The standardizer that `settings.scaling` names, with its span and clip.
+
+    Example:
+        >>> standardizer(TransformSettings(ewm_span=99), centered=False).alpha
+        0.02
+    """
+    if settings.scaling == "ewm":
+        return Moments(2.0 / (settings.ewm_span + 1.0), centered, settings.clip, capacity)
+    if settings.scaling == "welford":
+        return Moments(0.0, centered, settings.clip, capacity)
+    if settings.scaling == "minmax":
+        return MinMax(centered, settings.clip, capacity)
+    return Identity(capacity)
