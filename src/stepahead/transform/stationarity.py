@@ -91,7 +91,7 @@ def choose_order(values: FloatArray) -> OrderDecision:
 
 def p_values(level: FloatArray) -> tuple[float, float]:
     """p-values of ADF and KPSS; the undecided (1.0, 0.0) where they cannot be computed."""
-    # 1.4 s to import (pandas and scipy with it): paid by the first decision and not at every start.
+    # 1.1 s to import (pandas and scipy with it): paid by the first decision and not at every start.
     from statsmodels.tsa.stattools import adfuller, kpss
 
     lags = int((len(level) - 1) ** (1 / 3))
