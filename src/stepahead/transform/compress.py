@@ -44,7 +44,7 @@ class Compress:
         return value
 
     def invert(self, image: FloatArray) -> FloatArray:
-        """Values of finite images, float64 of any shape; an image beyond that of ±1e308 gives ±1e308."""
+        """Values of finite images, float64 of any shape; one beyond that of ±1e308 gives ±1e308, to rounding."""
         if self.kind == "log1p":
             value = np.copysign(np.expm1(np.minimum(np.abs(image), LOG_LIMIT)), image)
         elif self.kind == "asinh":
