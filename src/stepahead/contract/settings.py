@@ -169,6 +169,9 @@ class ReplaySettings(Section):
     max_bytes: int = Field(64 * 2**20, ge=2**16, description="bound of the buffer in bytes")
     recent_share: Fraction = Field(0.5, description="share of sampled windows that are recent")
     recent_steps: int = Field(336, ge=16, description="a window is recent when it ended within so many steps")
+    memory_steps: int = Field(
+        432, ge=24, le=8192, description="newest steps kept per series; a longer season is out of the network's sight"
+    )
 
 
 class LearningSettings(Section):
@@ -183,6 +186,9 @@ class LearningSettings(Section):
     rates: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = Field(
         (5e-4,), min_length=1, description="AdamW rate of each member, repeated as needed"
     )
+    held_out: int = Field(
+        8, ge=1, le=1024, description="newest steps of a series that are not trained on: the gate looks at them"
+    )
     clip_norm: float = Field(1.0, gt=0, description="gradients are clipped to this norm")
     drift: bool = Field(True, description="also fine-tune when ADWIN finds drift in the forecast error")
     drift_cooldown: int = Field(24, ge=0, description="readings per series between two fine-tunes begun by drift")
@@ -191,8 +197,8 @@ class LearningSettings(Section):
 
     @model_validator(mode="after")
     def _room_after_burn_in(self) -> "LearningSettings":
-        if self.burn_in >= self.window_steps:
-            raise ValueError("burn_in must be below window_steps")
+        if self.burn_in + self.held_out >= self.window_steps:
+            raise ValueError("burn_in and held_out together must be below window_steps")
         return self
 
 

@@ -53,7 +53,8 @@ class Ensemble:
         self._gates: list[tuple[Tensor, Tensor]] = []
         self._head: tuple[Tensor, Tensor]
         self._embedding: Tensor
-        self.adopt([weights_of(MemberNetwork(shape, seed + m)) for m in range(members)], version=0)
+        self._networks = [MemberNetwork(shape, seed + m) for m in range(members)]
+        self.adopt([weights_of(network) for network in self._networks], version=0)
 
     def newborn_state(self, n: int) -> NDArray[np.float32]:
         """State of n series that have seen nothing: zeros."""
@@ -70,7 +71,7 @@ class Ensemble:
         Raises:
             BrokenLawError: a weight is not finite, or the shapes are not ours.
         """
-        reference = MemberNetwork(self.shape, seed=0).state_dict()
+        reference = self._networks[0].state_dict()
         if len(weights) != self.members:
             raise BrokenLawError(f"weights of {len(weights)} members, expected {self.members}")
         for member in weights:
@@ -79,6 +80,8 @@ class Ensemble:
             if not all(np.isfinite(array).all() for array in member.values()):
                 raise BrokenLawError("weights are not finite")
         self._weights = [{k: np.array(v, np.float32) for k, v in member.items()} for member in weights]
+        for network, member in zip(self._networks, self._weights, strict=True):
+            network.load_state_dict({name: torch.from_numpy(array) for name, array in member.items()})
         self.version = version
         self._prepare()
 
@@ -133,6 +136,24 @@ class Ensemble:
             out[rows] = y[:width].numpy()
             new_state[rows] = s_new[:width].numpy()
         return out, new_state
+
+    @torch.inference_mode()
+    def run(self, inputs: NDArray[np.float32], series: NDArray[np.integer[Any]]) -> NDArray[np.float32]:
+        """Run whole sequences from a blank state: what the hidden state of n series is under today's weights.
+
+        Args:
+            inputs: float32[n, T, F].
+            series: int[n], slots.
+
+        Returns:
+            State float32[n, M, 2, L, H] after the last step.
+        """
+        state = self.newborn_state(len(inputs))
+        x, rows = torch.from_numpy(inputs), torch.from_numpy(series.astype(np.int64))
+        for m, network in enumerate(self._networks):
+            _, (h, c) = network(x, rows)  # [L, n, H] each
+            state[:, m, 0], state[:, m, 1] = h.transpose(0, 1).numpy(), c.transpose(0, 1).numpy()
+        return state
 
     @torch.inference_mode()
     def _step_block(self, x: Tensor, rows: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:

@@ -124,6 +124,10 @@ class History(Bank):
         self.cursor[slots] = cursor + 1
         self.run[slots] = np.where(connected, self.run[slots] + 1, 1)
 
+    def interrupt(self, slots: Slots) -> None:
+        """End the run of these series: no window reaches across, or includes, their newest step."""
+        self.run[slots] = 0
+
     def lagged(self, slots: Slots, lag: NDArray[np.int64]) -> NDArray[np.float32]:
         """The difference `lag` steps before the newest (0 = the newest); 0 where it is not known.
 
