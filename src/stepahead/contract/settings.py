@@ -57,9 +57,12 @@ class BrokerSettings(Section):
     keepalive_s: int = Field(30, ge=5, le=65535, description="MQTT keep-alive")
     session_expiry_s: int = Field(7 * 86400, ge=0, le=2**32 - 1, description="MQTT 5: how long the session lives on")
     reconnect_min_s: float = Field(0.5, gt=0, le=60, description="first pause before reconnecting")
-    reconnect_max_s: float = Field(30.0, gt=0, le=3600, description="longest pause before reconnecting")
+    reconnect_max_s: float = Field(4.0, gt=0, le=3600, description="longest pause before reconnecting")
     queue_messages: int = Field(
         20_000, ge=1, description="bound of the queue between network and engine; when full, reading pauses"
+    )
+    client: Literal["fast", "paho"] = Field(
+        "fast", description="fast = reads and writes many packets at once; paho = paho-mqtt's own packet handling"
     )
     max_payload_bytes: int = Field(262_144, ge=64, description="larger payloads are refused and counted")
 

@@ -1,0 +1,252 @@
+"""The MQTT session: pull deliveries, push forecasts, acknowledge; it reconnects by itself, and has no thread."""
+
+import random
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from stepahead.contract.settings import BrokerSettings
+from stepahead.wire.address import parse_address
+from stepahead.wire.backoff import Backoff
+from stepahead.wire.client_choice import make_client
+from stepahead.wire.connection import Connection
+from stepahead.wire.delivery import Delivery, Will
+from stepahead.wire.event import SessionEvent
+from stepahead.wire.stock_client import Row
+
+__all__ = ["Pending", "Session"]
+
+
+class Pending(NamedTuple):
+    """What was published and is not yet safe: messages and bytes."""
+
+    messages: int
+    bytes: int
+
+
+class Session:
+    """A persistent MQTT session, to be pulled by one thread.
+
+    The kernel's socket buffer is the bounded queue: what nobody receives stays with the broker. `receive` gives
+    nothing while more than `settings.queue_messages` published messages wait for the broker. It reads on meanwhile,
+    because the acknowledgements it waits for stand behind other messages in the stream, until the inbox holds so many
+    that only a broker which stopped acknowledging can be the reason; then the connection is made anew.
+
+    Call `receive` (or `flush`) at least once per half keep-alive, or the broker takes us for dead.
+
+    Wrong credentials, a client id refused, or a certificate not trusted are final at the first attempt
+    (`BrokerError`); after the first success everything is tried again for ever, because then the settings were right.
+
+    Args:
+        settings: where to connect, as whom, and how.
+        filters: MQTT topic filters; subscribed to at the first connection and whenever the broker lost our session.
+        will: what the broker publishes when we vanish.
+        on_event: told of every change; called inside `receive`, `flush` and `close`.
+        clock: monotonic seconds.
+        sleep: waits while there is no connection.
+        jitter: draws from [0, 1) for the pauses between attempts.
+        wall_ns: UTC nanoseconds since 1970, stamped on deliveries.
+
+    Example:
+        >>> session = Session(BrokerSettings(url="mqtt://127.0.0.1:1"), ["sensors/#"], None, print)
+        >>> session.publish("stepahead/v1/status", b"{}", qos=1, retain=True)
+        >>> session.pending_out
+        Pending(messages=1, bytes=21)
+    """
+
+    def __init__(
+        self,
+        settings: BrokerSettings,
+        filters: Sequence[str],
+        will: Will | None,
+        on_event: Callable[[SessionEvent], None],
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+        jitter: Callable[[], float] = random.random,
+        wall_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
+        address = parse_address(settings.url)
+        self._settings = settings
+        self._clock = clock
+        self._client = make_client(settings, will, wall_ns, on_event)
+        self._connection = Connection(
+            self._client,
+            f"{address.host}:{address.port}",
+            filters,
+            Backoff(settings.reconnect_min_s, settings.reconnect_max_s, jitter),
+            on_event,
+            clock,
+            sleep,
+        )
+        self._backlog: deque[tuple[bytes, bytes, int, bool]] = deque()
+        self._backlog_bytes = 0
+        # The broker holds at most 65,535 unacknowledged messages with us: no more can stand before its answers.
+        self._inbox_bound = settings.queue_messages + 65_535
+        self._stalled_since: float | None = None
+
+    @property
+    def connected(self) -> bool:
+        """Whether the broker has accepted us and the connection stands."""
+        return self._connection.connected
+
+    @property
+    def connections(self) -> int:
+        """How often the broker accepted us."""
+        return self._connection.accepted
+
+    @property
+    def lost_qos0(self) -> int:
+        """QoS 0 messages that were on their way when a connection broke."""
+        return self._connection.lost_qos0
+
+    @property
+    def socket(self) -> Any:
+        """The socket of the present connection, to select on beside others; None without one."""
+        return self._client.socket()
+
+    @property
+    def pending_out(self) -> Pending:
+        """Messages published but not yet acknowledged (QoS 1) or not yet taken by the kernel (QoS 0)."""
+        client = self._client
+        waiting = len(client.unacknowledged) + len(client.unsent) + len(self._backlog)
+        size = sum(client.unacknowledged.values()) + sum(client.unsent.values()) + self._backlog_bytes
+        return Pending(waiting, size)
+
+    @property
+    def refused_out(self) -> int:
+        """Messages of ours that the broker acknowledged with an error (MQTT 5 says so, 3.1.1 is silent)."""
+        return self._client.refused
+
+    def receive(self, timeout_s: float, max_messages: int) -> list[Delivery]:
+        """Wait for messages; also connects, reconnects, writes what is queued and keeps the connection alive.
+
+        Args:
+            timeout_s: longest wait, seconds; 0 looks once. One attempt to connect may exceed it by 3 s.
+            max_messages: no more than so many are returned; at least 1.
+
+        Returns:
+            Deliveries in order of arrival, at once when there are any; empty when the time is over.
+
+        Raises:
+            BrokerError: the first connection or subscription was refused in a way that waiting cannot mend.
+        """
+        deadline = self._clock() + timeout_s
+        inbox = self._client.inbox
+        wait_s = timeout_s
+        while True:
+            self._advance(0.0 if self._deliverable() else wait_s, max_messages)
+            if self._deliverable():
+                if len(inbox) <= max_messages:
+                    taken = list(inbox)
+                    inbox.clear()
+                    return taken
+                return [inbox.popleft() for _ in range(max_messages)]
+            wait_s = deadline - self._clock()
+            if wait_s <= 0:
+                return []
+
+    def publish(self, topic: str, payload: bytes, qos: int, retain: bool) -> None:
+        """Publish one message; see `publish_many`."""
+        self.publish_many([(topic.encode(), payload)], qos, retain)
+
+    def publish_many(self, rows: Sequence[Row], qos: int, retain: bool) -> None:
+        """Hand messages to the broker, or keep them until it is there; never waits and never refuses.
+
+        The bound is the caller's: `receive` gives nothing new while too much is pending.
+
+        Args:
+            rows: topics and payloads.
+            qos: 0 or 1; a QoS 1 message is sent again after a lost connection until it is acknowledged.
+            retain: whether the broker keeps the message for later subscribers.
+        """
+        client = self._client
+        if (
+            self.connected
+            and not self._backlog
+            and (not qos or len(client.unacknowledged) + len(rows) <= self._connection.window)
+        ):
+            client.publish_rows(rows, qos, retain)
+            self._connection.write()
+            return
+        self._backlog.extend((topic, payload, qos, retain) for topic, payload in rows)
+        self._backlog_bytes += sum(len(topic) + len(payload) for topic, payload in rows)
+        self._drain_backlog()
+
+    def acknowledge(self, deliveries: Sequence[Delivery]) -> None:
+        """Acknowledge QoS 1 deliveries, in the order in which they were received (MQTT 3.1.1 §4.6).
+
+        Deliveries of an earlier connection are passed over: the broker delivers them again.
+        """
+        epoch = self._client.epoch
+        identifiers = [
+            message.token & 0xFFFF for message in deliveries if message.flags & 6 and message.token >> 16 == epoch
+        ]
+        if identifiers and self.connected:
+            self._client.acknowledge(identifiers)
+            self._connection.write()
+
+    def flush(self, timeout_s: float) -> bool:
+        """Work until nothing is pending; whether that was reached in time. Messages that come meanwhile wait."""
+        deadline = self._clock() + timeout_s
+        while self.pending_out.messages or self._client.want_write():
+            wait_s = deadline - self._clock()
+            if wait_s <= 0:
+                return False
+            self._advance(wait_s, self._inbox_bound)
+        return True
+
+    def close(self, timeout_s: float) -> bool:
+        """Flush, then say DISCONNECT (so that no will is published); whether all that was published is safe.
+
+        What was delivered and not acknowledged comes again in the next session of this client id.
+        """
+        deadline = self._clock() + timeout_s
+        # Half the time is kept for the goodbye, which must not be lost with a slow flush.
+        safe = self.flush(timeout_s / 2) if self.connected else not self.pending_out.messages
+        self._connection.closing = True
+        if self.connected:
+            self._client.disconnect()
+            while self.connected and self._clock() < deadline:
+                self._advance(deadline - self._clock(), 0)
+        self._connection.close()
+        return safe
+
+    def _deliverable(self) -> bool:
+        return self.connected and bool(self._client.inbox) and not self._congested()
+
+    def _congested(self) -> bool:
+        client = self._client
+        waiting = len(client.unacknowledged) + len(client.unsent) + len(self._backlog)
+        return waiting >= self._settings.queue_messages
+
+    def _advance(self, wait_s: float, limit: int) -> None:
+        """One turn of the connection; then what waited for room goes out."""
+        if self._congested():
+            limit = self._inbox_bound
+            self._watch_for_stall(len(self._client.inbox) >= limit)
+        self._connection.turn(wait_s, limit)
+        self._drain_backlog()
+
+    def _watch_for_stall(self, stalled: bool) -> None:
+        now = self._clock()
+        if not stalled:
+            self._stalled_since = None
+        elif self._stalled_since is None:
+            self._stalled_since = now
+        elif now - self._stalled_since > self._settings.keepalive_s:
+            self._stalled_since = None
+            self._connection.drop("the broker acknowledges nothing that we publish")
+
+    def _drain_backlog(self) -> None:
+        if not self._backlog or not self.connected:
+            return
+        client = self._client
+        while self._backlog:
+            topic, payload, qos, retain = self._backlog[0]
+            if qos and len(client.unacknowledged) >= self._connection.window:
+                break
+            self._backlog.popleft()
+            self._backlog_bytes -= len(topic) + len(payload)
+            client.publish_rows([(topic, payload)], qos, retain)
+        self._connection.write()

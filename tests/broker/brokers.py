@@ -1,0 +1,130 @@
+"""Real brokers for the tests, each on a free port of 127.0.0.1, each stopped by its own process id."""
+
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+HELP = "no mosquitto was found: install it with 'apt-get install mosquitto' (or 'sh deploy/test.sh', which does it)"
+IOTCORE_CONFIG = """
+id = 0
+
+[router]
+id = 0
+max_connections = 1000
+max_outgoing_packet_count = 200
+max_segment_size = 104857600
+max_segment_count = 10
+
+[v4.1]
+name = "v4"
+listen = "127.0.0.1:{v4}"
+next_connection_delay_ms = 1
+
+[v4.1.connections]
+connection_timeout_ms = 60000
+max_payload_size = 2097152
+max_inflight_count = 500
+dynamic_filters = true
+
+[v5.1]
+name = "v5"
+listen = "127.0.0.1:{v5}"
+next_connection_delay_ms = 1
+
+[v5.1.connections]
+connection_timeout_ms = 60000
+max_payload_size = 2097152
+max_inflight_count = 500
+dynamic_filters = true
+"""
+IOTCORE_MAIN = "import sys; from iotcore import IotCoreBroker; IotCoreBroker(config_path=sys.argv[1]).run_forever()"
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+def find_mosquitto() -> str:
+    found = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin:/opt/homebrew/sbin")
+    if found is None:
+        pytest.fail(HELP)
+    return found
+
+
+def wait_for_port(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            break
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=0.5).close()
+            return
+        except OSError:
+            time.sleep(0.02)
+    pytest.fail(f"the broker did not start: {log.read_text()[-2000:]}")
+
+
+@dataclass
+class Broker:
+    """A broker process; `start` may be called again after `stop` or `kill` and keeps the ports."""
+
+    command: list[str]
+    ports: dict[str, int]
+    log: Path
+    name: str = ""
+    process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
+
+    def url(self, protocol: str) -> str:
+        return f"mqtt://127.0.0.1:{self.ports[protocol]}"
+
+    def start(self) -> "Broker":
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        for port in set(self.ports.values()):
+            wait_for_port(port, self.process, self.log)
+        return self
+
+    def stop(self) -> None:
+        if self.process is not None:
+            self.process.terminate()
+            try:
+                self.process.wait(5)
+            except subprocess.TimeoutExpired:
+                self.kill()
+            self.process = None
+
+    def kill(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait(5)
+            self.process = None
+
+
+def mosquitto(folder: Path, extra: str = "", listener: str = "") -> Broker:
+    """A mosquitto with queue and in-flight limits lifted; `listener` lines go to its one listener."""
+    port = free_port()
+    anonymous = "" if "allow_anonymous" in extra else "allow_anonymous true\n"
+    text = (
+        f"listener {port} 127.0.0.1\n{listener}\n{anonymous}set_tcp_nodelay true\n"
+        f"max_inflight_messages 0\nmax_queued_messages 0\npersistence false\nlog_type error\n{extra}\n"
+    )
+    config = folder / "mosquitto.conf"
+    # As root it would give up root and then could not read files of the test's folder.
+    config.write_text(text + "user root\n")
+    return Broker([find_mosquitto(), "-c", str(config)], {"3.1.1": port, "5": port}, folder / "log", "mosquitto")
+
+
+def iotcore(folder: Path) -> Broker:
+    """The embedded broker, MQTT 3.1.1 and 5 on a port each."""
+    v4, v5 = free_port(), free_port()
+    config = folder / "iotcore.toml"
+    config.write_text(IOTCORE_CONFIG.format(v4=v4, v5=v5))
+    return Broker([sys.executable, "-c", IOTCORE_MAIN, str(config)], {"3.1.1": v4, "5": v5}, folder / "log", "iotcore")
