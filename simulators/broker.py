@@ -1,5 +1,6 @@
 """The embedded broker: `iotcore` (rumqttd, a broker in Rust) as a child process, reachable from this machine only."""
 
+import logging
 import os
 import signal
 import socket
@@ -194,6 +195,8 @@ def serve(config: str) -> None:
         sys.stdin.buffer.read()
         os._exit(0)
 
+    # rumqttd reports every packet as an error to Python's logging.
+    logging.disable(logging.CRITICAL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=end_with_parent, daemon=True).start()
     IotCoreBroker(config_path=config).run_forever()

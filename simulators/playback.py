@@ -102,6 +102,15 @@ class Recording:
                     )
                 yield from self._row(row, row_number)
 
+    def first(self, seconds: float) -> Iterator[Message]:
+        """The messages of the first `seconds` of the recording's own time."""
+        begin_s: float | None = None
+        for message in self:
+            begin_s = message.time_s if begin_s is None else begin_s
+            if message.time_s - begin_s >= seconds:
+                return
+            yield message
+
     def _row(self, row: list[str], row_number: int) -> Iterator[Message]:
         text = row[self._time_index]
         try:

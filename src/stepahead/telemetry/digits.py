@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-__all__ = ["aligned", "decimals", "sparkline"]
+__all__ = ["aligned", "clock", "decimals", "percent", "shorten", "signed", "sparkline"]
 
 BLOCKS = "▁▂▃▄▅▆▇█"
 MOST = 1e7
@@ -48,7 +48,7 @@ def aligned(values: Sequence[float], places: Sequence[int]) -> list[str]:
 def _text(value: float, places: int) -> str:
     if not math.isfinite(value):
         return ""
-    if abs(value) >= MOST or 0 < abs(value) < 0.5 * 10.0**-places and places >= 4:
+    if abs(value) >= MOST or (0 < abs(value) < 0.5 * 10.0**-places and places >= 4):
         return f"{value:.3g}" if abs(value) < 1e100 else f"{value:.2e}"
     text = f"{value:.{places}f}"
     return text.removeprefix("-") if float(text) == 0 else text
@@ -69,3 +69,53 @@ def sparkline(values: Sequence[float]) -> str:
     # Halves first: the span of two values near ±1.8e308 is not finite.
     span = high / 2 - low / 2
     return "".join(BLOCKS[min(int((v / 2 - low / 2) / span * 8), 7)] for v in values)
+
+
+def shorten(name: str, width: int) -> str:
+    """A name within so many columns, its middle left out: both ends tell sensors apart.
+
+    Example:
+        >>> shorten("plant/hall7/pump12/temperature", 20)
+        'plant/hal…emperature'
+    """
+    if len(name) <= width:
+        return name
+    tail = width // 2
+    return name[: width - tail - 1] + "…" + name[len(name) - tail :]
+
+
+def signed(value: float | None) -> str:
+    """A skill as text: always a sign, two decimals, never wider than six columns; a dash when not known.
+
+    Example:
+        >>> signed(0.314), signed(-0.004), signed(None), signed(-1234.0)
+        ('+0.31', '0.00', '–', '<-99')
+    """
+    if value is None:
+        return "–"
+    if value < -99:
+        return "<-99"
+    text = f"{value:+.2f}"
+    return "0.00" if float(text) == 0 else text
+
+
+def percent(value: float | None) -> str:
+    """A share as text, or a dash when not known.
+
+    Example:
+        >>> percent(0.9012), percent(None)
+        ('90.1%', '–')
+    """
+    return "–" if value is None else f"{value:.1%}"
+
+
+def clock(seconds: float) -> str:
+    """Minutes and seconds, with hours when there are any.
+
+    Example:
+        >>> clock(62.9), clock(3661)
+        ('01:02', '1:01:01')
+    """
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes:02}:{rest:02}"

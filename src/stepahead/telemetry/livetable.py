@@ -1,19 +1,23 @@
 """The live table: a scoreboard drawn for a terminal of any width from 60 columns on."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from stepahead.telemetry.digits import aligned, decimals, sparkline
+from stepahead.telemetry.digits import aligned, clock, decimals, percent, shorten, signed, sparkline
 from stepahead.telemetry.scoreboard import Scoreboard, SeriesScore
 
-__all__ = ["live_table", "plain_line", "summary_table"]
+__all__ = ["live_table", "plain_line", "summary"]
 
 WIDE = 110
 """From so many columns on the interval is shown by its two ends, and the recent skill and the coverage as well."""
+
+Column: TypeAlias = tuple[str, Sequence[str], Sequence[str]]
+"""Name, texts and styles, one of each per row."""
 
 GOOD = 0.05
 """A skill beyond ± this is coloured: below it, nobody should read anything into it."""
@@ -42,9 +46,9 @@ def live_table(
         rows.sort(key=lambda s: s.marked_until_s <= now_s)
         hidden = len(rows) - (room - 1)
         rows = sorted(rows[: room - 1], key=lambda s: s.key)
-    parts: list[RenderableType] = [*_header(board, width, now_s, elapsed_s, source), Text()]
+    parts: list[RenderableType] = [_title(board, width, elapsed_s, source), *_header(board, width, now_s), Text()]
     if rows:
-        parts.append(_series_table(rows, width, now_s))
+        parts.append(_series_table(rows, width, _stride(board, now_s), now_s))
     else:
         parts.append(Text("  waiting for the first forecasts …", style="dim"))
     if hidden:
@@ -65,57 +69,69 @@ def plain_line(board: Scoreboard, now_s: float, elapsed_s: float) -> str:
     )
 
 
-def summary_table(board: Scoreboard) -> RenderableType:
-    """Per series: readings, mean absolute error, skill against persistence, coverage seen, anomalies."""
+def summary(board: Scoreboard, width: int, now_s: float, best: Mapping[str, float] | None = None) -> RenderableType:
+    """What is printed at the end: readings, mean absolute error, skill, coverage and anomalies of each series.
+
+    Args:
+        board: the scores.
+        width: columns of the terminal.
+        now_s: on the clock that the board was fed with.
+        best: series key -> smallest possible mean absolute error, where it is known (simulated feeds): the floor.
+    """
     rows = sorted(board.series.values(), key=lambda s: s.key)
+    mae = [_nan(s.totals.mae) for s in rows]
+    places = [decimals(m) for m in mae]
     table = _plain_table()
     columns: list[tuple[str, Sequence[str]]] = [
         ("readings", [f"{s.readings:,}" for s in rows]),
-        ("MAE", aligned([_nan(s.totals.mae) for s in rows], [decimals(_nan(s.totals.mae)) for s in rows])),
+        ("MAE", aligned(mae, places)),
         ("skill", [signed(s.totals.skill) for s in rows]),
-        ("recent", [signed(s.recent_skill) for s in rows]),
         (f"in {board.level:.0%}", [percent(s.totals.coverage) for s in rows]),
-        ("anomalies", [f"{s.anomalies:,}" for s in rows]),
+        ("flagged", [f"{s.anomalies:,}" for s in rows]),
     ]
+    if best is not None:
+        columns.insert(2, ("floor", aligned([best.get(s.key, math.nan) for s in rows], places)))
     table.add_column("series", no_wrap=True, overflow="ellipsis")
-    for name, _ in columns:
-        table.add_column(name, justify="right", no_wrap=True)
+    for name, texts in columns:
+        table.add_column(name, justify="right", no_wrap=True, min_width=max(map(len, [name, *texts])))
     for i, score in enumerate(rows):
-        cells = [Text(values[i]) for _, values in columns]
-        cells[2].stylize(skill_style(score.totals.skill))
-        cells[3].stylize(skill_style(score.recent_skill))
-        table.add_row(Text(score.key), *cells)
-    return table
+        styles = {"skill": skill_style(score.totals.skill)}
+        table.add_row(Text(score.key), *(Text(texts[i], style=styles.get(name, "")) for name, texts in columns))
+    return Group(table, Text(), *_header(board, width, now_s))
 
 
-def _header(board: Scoreboard, width: int, now_s: float, elapsed_s: float, source: str) -> list[RenderableType]:
-    state = str(board.status.get("status", "")) if board.status else ""
+def _title(board: Scoreboard, width: int, elapsed_s: float, source: str) -> Text:
     left = Text.assemble(" ", ("stepahead", "bold"), "  ", (source, "dim"))
-    if state and state != "online":
+    state = str(board.status.get("status", "online"))
+    if state != "online":
         left.append(f"  {state}", style="red")
     right = clock(elapsed_s)
     left.truncate(max(width - len(right) - 3, 1), overflow="ellipsis")
     left.pad_right(max(width - left.cell_len - len(right) - 1, 1))
-    left.append(right)
+    return left.append(right)
+
+
+def _header(board: Scoreboard, width: int, now_s: float) -> list[RenderableType]:
     overall = board.overall()
     facts = _line(_facts(board, now_s, short=width < WIDE), width)
     scores = Text.assemble(" skill against the last value ", (signed(overall["skill"]), skill_style(overall["skill"])))
-    scores.append("   latest ")
+    scores.append("  latest ")
     scores.append(signed(overall["recent_skill"]), style=skill_style(overall["recent_skill"]))
-    scores.append(f"   inside the {board.level:.0%} interval {percent(overall['coverage'])}")
+    scores.append(f"  in the {board.level:.0%} interval {percent(overall['coverage'])}")
     scores.truncate(width, overflow="ellipsis")
-    return [left, facts, scores]
+    return [facts, scores]
 
 
 def _line(facts: Sequence[str], width: int) -> Text:
-    line = Text(" " + "   ".join(facts), no_wrap=True)
+    gap = 3 if width >= WIDE else 2
+    line = Text(" " + (" " * gap).join(facts), no_wrap=True)
     line.truncate(width, overflow="ellipsis")
     return line
 
 
 def _facts(board: Scoreboard, now_s: float, short: bool) -> list[str]:
     tunes = board.fine_tunes()
-    drops = board.drops()
+    drops = {reason: count for reason, count in board.drops().items() if count}
     dropped = f"drops {sum(drops.values()):,}"
     if drops and not short:
         dropped += " (" + ", ".join(f"{reason} {count:,}" for reason, count in sorted(drops.items())) + ")"
@@ -131,121 +147,71 @@ def _facts(board: Scoreboard, now_s: float, short: bool) -> list[str]:
     ]
 
 
-def _series_table(rows: Sequence[SeriesScore], width: int, now_s: float) -> Table:
-    wide = width >= WIDE
-    half = [(s.upper - s.lower) / 2 for s in rows]
-    places = [decimals(h) for h in half]
-    observed = aligned([s.observed for s in rows], places)
-    forecast = aligned([s.value for s in rows], places)
-    columns: list[tuple[str, list[str]]] = [("observed", observed), ("forecast", forecast)]
-    if wide:
-        lower, upper = (aligned(ends, places) for ends in ([s.lower for s in rows], [s.upper for s in rows]))
-        joined = [f"{a} … {b}" if a.strip() else " " * len(a) for a, b in zip(lower, upper, strict=True)]
-        columns.append(("interval", joined))
+def _series_table(rows: Sequence[SeriesScore], width: int, stride: int, now_s: float) -> Table:
+    # The running error moves slowly, so that the decimals do not flicker as those of an interval would.
+    places = [decimals(_nan(s.totals.mae)) for s in rows]
+    marked = [now_s < s.marked_until_s for s in rows]
+    quiet = ["" if s.status == "ok" else "dim" for s in rows]
+    columns: list[Column] = [
+        ("observed", aligned([s.observed for s in rows], places), ["bold red" if m else "" for m in marked]),
+        ("forecast", aligned([s.value for s in rows], places), quiet),
+    ]
+    if width >= WIDE:
+        columns.append(("lower", aligned([s.lower for s in rows], places), quiet))
+        columns.append(("upper", aligned([s.upper for s in rows], places), quiet))
     else:
-        columns.append(("  ±", [f"± {h}" if h.strip() else h for h in aligned(half, places)]))
-    columns.append(("skill", [signed(s.totals.skill) for s in rows]))
-    if wide:
-        columns.append(("latest", [signed(s.recent_skill) for s in rows]))
-        columns.append(("inside", [percent(s.totals.coverage) for s in rows]))
+        # Halves first: the width of an interval between two values near ±1.8e308 is not finite.
+        columns.append(("±", aligned([s.upper / 2 - s.lower / 2 for s in rows], places), quiet))
+    columns.append(skill_column("skill", [s.totals.skill for s in rows]))
+    if width >= WIDE:
+        columns.append(skill_column("latest", [s.recent_skill for s in rows]))
+        columns.append(("inside", [percent(s.totals.coverage) for s in rows], quiet))
 
-    names = [s.key for s in rows]
-    used = sum(max(len(name), *map(len, texts)) + 2 for name, texts in columns) + 2
-    name_width = min(max(len("series"), *map(len, names)), max(width - used - 2 - 10, 8))
-    spark_width = min(max(width - used - name_width - 4, 0), 60)
-
+    used = sum(max(len(name), *map(len, texts)) + 2 for name, texts, _ in columns) + 3
+    name_width = min(max(len("series"), *(len(s.key) for s in rows)), max(width - used - 14, 8))
+    spark_width = min(max(width - used - name_width - 3, 0), 60)
     table = _plain_table()
     table.add_column("", width=1)
     table.add_column("series", width=name_width, no_wrap=True)
-    for name, texts in columns:
+    for name, texts, _ in columns:
         table.add_column(name, width=max(len(name), *map(len, texts)), justify="right", no_wrap=True)
     if spark_width >= 4:
         table.add_column("latest readings"[:spark_width], width=spark_width, no_wrap=True)
     for i, score in enumerate(rows):
-        table.add_row(
-            *_row(score, shorten(score.key, name_width), [texts[i] for _, texts in columns], spark_width, now_s)
-        )
+        mark = Text(MARK_ANOMALY if marked[i] else "", style="bold red")
+        cells = [Text(texts[i], style=styles[i]) for _, texts, styles in columns]
+        spark = [_spark(score, spark_width, stride)] if spark_width >= 4 else []
+        table.add_row(mark, Text(shorten(score.key, name_width), style=quiet[i]), *cells, *spark)
     return table
 
 
-def _row(score: SeriesScore, name: str, texts: Sequence[str], spark_width: int, now_s: float) -> list[Text]:
-    marked = now_s < score.marked_until_s
-    quiet = "" if score.status == "ok" else "dim"
-    cells = [Text(text, style=quiet) for text in texts]
-    if marked:
-        cells[0].stylize("bold red")
-    cells[3].stylize(skill_style(score.totals.skill))
-    if len(cells) > 4:
-        cells[4].stylize(skill_style(score.recent_skill))
-    row = [Text(MARK_ANOMALY if marked else "", style="bold red"), Text(name, style=quiet), *cells]
-    if spark_width >= 4:
-        row.append(_spark(score, spark_width))
-    return row
+def skill_column(name: str, values: Sequence[float | None]) -> Column:
+    """A column of skills: green for better than persistence, red for worse, dim for unknown."""
+    return name, [signed(value) for value in values], [skill_style(value) for value in values]
 
 
-def _spark(score: SeriesScore, width: int) -> Text:
+def _spark(score: SeriesScore, width: int, stride: int) -> Text:
     if score.status == "stale":
         return Text("stale", style="dim")
-    latest = list(score.history)[-width:]
-    text = Text(sparkline([value for value, _ in latest]), style="cyan")
-    for i, (_, anomaly) in enumerate(latest):
-        if anomaly:
+    # Buckets begin at whole multiples of the stride, or the picture would shimmer from frame to frame.
+    history = list(score.history)
+    first = -(score.readings - len(history)) % stride
+    buckets = [history[i : i + stride] for i in range(first, len(history), stride)][-width:]
+    text = Text(sparkline([bucket[-1][0] for bucket in buckets]), style="cyan")
+    for i, bucket in enumerate(buckets):
+        if any(anomaly for _, anomaly in bucket):
             text.stylize("bold red", i, i + 1)
     return text
 
 
+def _stride(board: Scoreboard, now_s: float) -> int:
+    """Readings per block of the sparkline: a power of two that lets it move about four blocks a second."""
+    rate_hz = board.readings_per_second(now_s) / max(len(board.series), 1)
+    return 1 << round(math.log2(max(rate_hz / 4, 1.0)))
+
+
 def _plain_table() -> Table:
     return Table(box=None, padding=(0, 1), pad_edge=False, header_style="dim", collapse_padding=False)
-
-
-def shorten(name: str, width: int) -> str:
-    """A name within so many columns, its middle left out: both ends tell sensors apart.
-
-    Example:
-        >>> shorten("plant/hall7/pump12/temperature", 20)
-        'plant/hal…emperature'
-    """
-    if len(name) <= width:
-        return name
-    tail = width // 2
-    return name[: width - tail - 1] + "…" + name[len(name) - tail :]
-
-
-def signed(value: float | None) -> str:
-    """A skill as text: always a sign, two decimals, never wider than six columns; a dash when not known.
-
-    Example:
-        >>> signed(0.314), signed(-0.004), signed(None), signed(-1234.0)
-        ('+0.31', '0.00', '–', '<-99')
-    """
-    if value is None:
-        return "–"
-    if value < -99:
-        return "<-99"
-    text = f"{value:+.2f}"
-    return "0.00" if float(text) == 0 else text
-
-
-def percent(value: float | None) -> str:
-    """A share as text, or a dash when not known.
-
-    Example:
-        >>> percent(0.9012), percent(None)
-        ('90.1%', '–')
-    """
-    return "–" if value is None else f"{value:.1%}"
-
-
-def clock(seconds: float) -> str:
-    """Minutes and seconds, with hours when there are any.
-
-    Example:
-        >>> clock(62.9), clock(3661)
-        ('01:02', '1:01:01')
-    """
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes:02}:{rest:02}"
 
 
 def skill_style(value: float | None) -> str:

@@ -4,6 +4,7 @@ import math
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from statistics import median
 from typing import Any
 
 __all__ = ["HISTORY", "MARK_S", "RECENT", "Scoreboard", "SeriesScore", "Totals"]
@@ -191,15 +192,15 @@ class Scoreboard:
         return max(self.model, int(said)) if math.isfinite(said) else self.model
 
     def overall(self) -> dict[str, float | None]:
-        """Mean skill over the series (each counts the same, whatever its unit) and the pooled coverage."""
+        """Median skill over the series (so that one bad series does not speak for all) and the pooled coverage."""
         skills = [s.totals.skill for s in self.series.values()]
         known = [skill for skill in skills if skill is not None]
         recent = [skill for skill in (s.recent_skill for s in self.series.values()) if skill is not None]
         bounded = sum(s.totals.bounded for s in self.series.values())
         inside = sum(s.totals.inside for s in self.series.values())
         return {
-            "skill": sum(known) / len(known) if known else None,
-            "recent_skill": sum(recent) / len(recent) if recent else None,
+            "skill": median(known) if known else None,
+            "recent_skill": median(recent) if recent else None,
             "coverage": inside / bounded if bounded else None,
         }
 
