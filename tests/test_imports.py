@@ -79,4 +79,4 @@ def test_a_wrong_arrow_is_found(source: str) -> None:
 def test_the_simulators_use_no_private_room() -> None:
     for path in (SOURCE.parents[1] / "simulators").rglob("*.py"):
         used = {n.split(".")[1] for n in imported_modules(ast.parse(path.read_text())) if n.startswith("stepahead.")}
-        assert used <= {"contract", "wire", "evaluation"}, f"{path.name} imports {used}"
+        assert used <= {"contract", "wire", "evaluation", "telemetry"}, f"{path.name} imports {used}"

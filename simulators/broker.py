@@ -1,0 +1,202 @@
+"""The embedded broker: `iotcore` (rumqttd, a broker in Rust) as a child process, reachable from this machine only."""
+
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from importlib.util import find_spec
+from pathlib import Path
+from types import TracebackType
+
+from stepahead.contract.errors import BrokerError, MissingExtraError
+
+__all__ = ["EmbeddedBroker"]
+
+LOOPBACK = "127.0.0.1"
+ROUTER = """id = 0
+
+[router]
+id = 0
+max_connections = 1000
+max_outgoing_packet_count = 200
+max_segment_size = 104857600
+max_segment_count = 10
+"""
+# rumqttd serves MQTT 3.1.1 and 5 on ports of their own, and MQTT 5 by a configuration file only.
+LISTENER = """
+[{version}.1]
+name = "{version}-1"
+listen = "{host}:{port}"
+next_connection_delay_ms = 1
+[{version}.1.connections]
+connection_timeout_ms = 60000
+max_payload_size = {payload}
+max_inflight_count = 500
+dynamic_filters = true
+"""
+
+
+class EmbeddedBroker:
+    """A broker on 127.0.0.1 that lives as long as the `with` block.
+
+    It survives Ctrl-C in the terminal (so that clients can say good-bye), ends when told to by its process id, and
+    ends by itself when this process dies.
+
+    Args:
+        port: of MQTT 3.1.1; 0 = a free one.
+        port_5: of MQTT 5; 0 = a free one.
+        max_payload_bytes: larger messages make the broker drop the connection that sent them.
+
+    Attributes:
+        url: `mqtt://127.0.0.1:PORT`, MQTT 3.1.1.
+        url_5: the same for MQTT 5.
+        pid: process id of the broker.
+
+    Raises:
+        MissingExtraError: iotcore is not installed.
+        BrokerError: the port is taken, or the broker did not come up.
+
+    Example:
+        >>> with EmbeddedBroker() as broker:
+        ...     broker.url.rsplit(":", 1)[0]
+        'mqtt://127.0.0.1'
+    """
+
+    def __init__(self, port: int = 0, port_5: int = 0, max_payload_bytes: int = 2**20) -> None:
+        if find_spec("iotcore") is None:
+            raise MissingExtraError("the embedded broker", "demo")
+        self._wanted = (port, port_5)
+        self._max_payload_bytes = max_payload_bytes
+        self._process: subprocess.Popen[bytes] | None = None
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self.port = 0
+        self.port_5 = 0
+
+    @property
+    def url(self) -> str:
+        """Where clients of MQTT 3.1.1 connect."""
+        return f"mqtt://{LOOPBACK}:{self.port}"
+
+    @property
+    def url_5(self) -> str:
+        """Where clients of MQTT 5 connect."""
+        return f"mqtt://{LOOPBACK}:{self.port_5}"
+
+    @property
+    def pid(self) -> int:
+        """Process id of the running broker."""
+        if self._process is None:
+            raise BrokerError("the embedded broker does not run")
+        return self._process.pid
+
+    def __enter__(self) -> "EmbeddedBroker":
+        # Between finding a free port and the broker taking it another program may take it: then try others.
+        attempts = 1 if any(self._wanted) else 5
+        for attempt in range(attempts):
+            self.port, self.port_5 = free_ports(*self._wanted)
+            if self._start(timeout_s=15.0):
+                return self
+            self.stop()
+            if attempt + 1 < attempts:
+                time.sleep(0.1)
+        raise BrokerError(f"the embedded broker did not come up on {LOOPBACK}, ports {self.port} and {self.port_5}")
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _start(self, timeout_s: float) -> bool:
+        self._folder = tempfile.TemporaryDirectory(prefix="stepahead-broker-")
+        config = Path(self._folder.name, "broker.toml")
+        config.write_text(
+            ROUTER
+            + "".join(
+                LISTENER.format(version=version, host=LOOPBACK, port=port, payload=self._max_payload_bytes)
+                for version, port in (("v4", self.port), ("v5", self.port_5))
+            )
+        )
+        package_root = str(Path(__file__).parents[1])
+        self._process = subprocess.Popen(
+            [
+                sys.executable,
+                "-c",
+                f"import sys; sys.path.append({package_root!r}); "
+                f"from simulators.broker import serve; serve({str(config)!r})",
+            ],
+            stdin=subprocess.PIPE,  # the child ends when this pipe closes
+            stdout=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline and self._process.poll() is None:
+            if accepts(self.port) and accepts(self.port_5):
+                return self._process.poll() is None
+            time.sleep(0.02)
+        return False
+
+    def stop(self) -> None:
+        """End the broker; safe to call twice."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.terminate()
+            try:
+                process.wait(5.0)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+            if process.stdin is not None:
+                process.stdin.close()
+        if self._folder is not None:
+            self._folder.cleanup()
+            self._folder = None
+
+
+def free_ports(*wanted: int) -> list[int]:
+    """Ports on the loopback that nobody listens on now; those that are not 0 are checked and kept.
+
+    Raises:
+        BrokerError: a wanted port is taken; the text names it.
+    """
+    held = []
+    try:
+        for port in wanted:
+            held.append(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
+            held[-1].setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                held[-1].bind((LOOPBACK, port))
+            except OSError as error:
+                raise BrokerError(f"port {port} of {LOOPBACK} cannot be used: {error.strerror}") from error
+        return [sock.getsockname()[1] for sock in held]
+    finally:
+        for sock in held:
+            sock.close()
+
+
+def accepts(port: int) -> bool:
+    """Whether somebody accepts connections on this port of the loopback."""
+    try:
+        with socket.create_connection((LOOPBACK, port), timeout=0.5):
+            return True
+    except OSError:
+        return False
+
+
+def serve(config: str) -> None:
+    """Run the broker in this process until standard input closes: what the child process does."""
+    from iotcore import IotCoreBroker  # an extra: only the child needs it
+
+    def end_with_parent() -> None:
+        sys.stdin.buffer.read()
+        os._exit(0)
+
+    # rumqttd reports every packet as an error to Python's logging.
+    logging.disable(logging.CRITICAL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=end_with_parent, daemon=True).start()
+    IotCoreBroker(config_path=config).run_forever()
