@@ -87,6 +87,18 @@ def test_a_late_start_is_forgotten() -> None:
     assert cadence.period_ns(SLOT)[0] == 10 * SECOND
 
 
+def test_odd_first_intervals_are_outvoted_as_soon_as_they_are_the_fewer() -> None:
+    cadence = bank()
+    feed(cadence, np.cumsum([0, 10**17, 90, 101, 100, 99]))
+    assert cadence.period_ns(SLOT)[0] == 100  # lower median of 90, 99, 100, 101, 10^17
+
+
+def test_a_small_drift_of_the_rate_is_followed_to_the_nanosecond() -> None:
+    cadence = bank()
+    feed(cadence, np.cumsum([1000] * 20 + [1010, 1012] * 20))
+    assert 1010 <= cadence.period_ns(SLOT)[0] <= 1012
+
+
 @pytest.mark.parametrize("seed", range(10))
 def test_missing_readings_do_not_move_the_period(seed: int) -> None:
     rng = np.random.default_rng(seed)

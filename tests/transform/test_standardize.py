@@ -13,12 +13,15 @@ from stepahead.transform.standardize import Identity, MinMax, Moments, Standardi
 SLOT = np.array([0], dtype=np.int32)
 Floats = NDArray[np.float64]
 CLIP = 8.0
-KINDS: dict[str, Callable[[], Standardizer]] = {
-    f"{scaling} {'centered' if centered else 'about zero'}": (
-        lambda scaling=scaling, centered=centered: standardizer(
-            TransformSettings.model_validate({"scaling": scaling}), centered, capacity=1
-        )
-    )
+
+
+def maker(scaling: str, centered: bool) -> Callable[[], Standardizer]:
+    chosen = TransformSettings.model_validate({"scaling": scaling})
+    return lambda: standardizer(chosen, centered, capacity=1)
+
+
+KINDS = {
+    f"{scaling} {'centered' if centered else 'about zero'}": maker(scaling, centered)
     for scaling in ("ewm", "welford", "minmax", "none")
     for centered in (True, False)
 }

@@ -16,10 +16,7 @@ MIN_READINGS = 24
 """Readings after which the scale is trusted to tell an outlier."""
 
 INPUT_LIMIT = 1e150
-"""Values enter the statistics clipped to ± this, so that their squares stay below 4e300."""
-
-STANDARD_LIMIT = 1e150
-"""Bound of standardized values: times a scale of at most 2e150 it is still a float64."""
+"""Values enter the statistics clipped to ± this, and so leave standardized: squares and products stay below 4e300."""
 
 FLOOR_RELATIVE = 1e-9
 FLOOR_ABSOLUTE = 1e-30
@@ -50,12 +47,7 @@ class Standardizer(Bank):
 
     @abstractmethod
     def update(self, slots: SlotArray, x: FloatArray) -> None:
-        """Take one value per series into the statistics.
-
-        Args:
-            slots: int32[n], distinct.
-            x: float64[n], finite.
-        """
+        """Take one value per series into the statistics; slots int32[n], distinct, x float64[n], finite."""
 
     @abstractmethod
     def center(self, slots: SlotArray) -> FloatArray:
@@ -76,15 +68,20 @@ class Standardizer(Bank):
 
     def apply(self, slots: SlotArray, x: FloatArray) -> FloatArray:
         """Standardize finite values, float64[n] or [n, K], by the statistics as they are; within ±1e150."""
-        center, scale = beside(self.center(slots), x), beside(self.scale(slots), x)
+        center, scale = self._beside(slots, x)
         with np.errstate(over="ignore"):  # a value of 1e300 over a scale of 1e-30: clipped on the next line
             z = (x - center) / scale
-        return np.clip(z, -STANDARD_LIMIT, STANDARD_LIMIT)
+        return np.clip(z, -INPUT_LIMIT, INPUT_LIMIT)
 
     def invert(self, slots: SlotArray, z: FloatArray) -> FloatArray:
         """Undo `apply` for finite z, float64[n] or [n, K], by the statistics as they are; finite."""
-        center, scale = beside(self.center(slots), z), beside(self.scale(slots), z)
-        return np.clip(z, -STANDARD_LIMIT, STANDARD_LIMIT) * scale + center
+        center, scale = self._beside(slots, z)
+        return np.clip(z, -INPUT_LIMIT, INPUT_LIMIT) * scale + center
+
+    def _beside(self, slots: SlotArray, values: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Center and scale, [n], shaped to stand beside values [n] or [n, K]."""
+        center, scale = self.center(slots), self.scale(slots)
+        return (center, scale) if values.ndim == 1 else (center[:, None], scale[:, None])
 
 
 def floor(center: FloatArray) -> FloatArray:
@@ -92,17 +89,12 @@ def floor(center: FloatArray) -> FloatArray:
     return FLOOR_RELATIVE * np.abs(center) + FLOOR_ABSOLUTE
 
 
-def beside(column: FloatArray, values: FloatArray) -> FloatArray:
-    """A column [n] shaped to stand beside values [n] or [n, K]."""
-    return column if values.ndim == 1 else column[:, None]
-
-
 class Moments(Standardizer):
     """Mean and standard deviation with exponential weights, or with equal ones: Welford's.
 
     With a = max(1/n, alpha) after n readings: mean += a·δ, variance = (1 − a)·(variance + a·δ²), δ = x − mean
-    (West 1979, eq. for weighted updates; Finch 2009, sec. 9). The 1/n makes the start unbiased: until n reaches
-    1/alpha it is the mean and population variance of all readings, and with alpha = 0 it is so for ever
+    (Finch 2009, *Incremental calculation of weighted mean and variance*, sec. 9). The 1/n makes the start unbiased:
+    until n reaches 1/alpha these are the mean and population variance of all readings, with alpha = 0 for ever
     (Welford 1962). When four outliers come in close succession the scale is wrong, not the readings: the past
     then counts for 8 readings, so that a scale 100 times larger is followed within some tens of readings. A scale
     that falls is followed at the pace of alpha.
@@ -199,10 +191,8 @@ class MinMax(Standardizer):
         seen, least, largest = self.seen[slots], self.least[slots], self.largest[slots]
         first = seen == 0
         least, largest = np.where(first, x, least), np.where(first, x, largest)
-        if self.centered:
-            middle, half = 0.5 * (least + largest), 0.5 * (largest - least)
-        else:
-            middle, half = np.zeros(len(x)), np.maximum(-least, largest)
+        low, high = (least, largest) if self.centered else (np.minimum(least, -largest), np.maximum(-least, largest))
+        middle, half = 0.5 * (low + high), 0.5 * (high - low)
         bound = np.where((seen >= MIN_READINGS) & (half > floor(middle)), self.clip * half, np.inf)
         x = np.clip(x, middle - bound, middle + bound)
         self.least[slots] = np.minimum(least, x)
@@ -221,12 +211,7 @@ class MinMax(Standardizer):
 
 
 class Identity(Standardizer):
-    """No standardization: center 0, scale 1, ready from the start.
-
-    Example:
-        >>> Identity(capacity=1).apply(np.array([0]), np.array([7.5])).tolist()
-        [7.5]
-    """
+    """No standardization: center 0, scale 1, ready from the start."""
 
     def __init__(self, capacity: int = 0) -> None:
         super().__init__({}, capacity)
@@ -258,6 +243,4 @@ def standardizer(settings: TransformSettings, centered: bool, capacity: int = 0)
         return Moments(2.0 / (settings.ewm_span + 1.0), centered, settings.clip, capacity)
     if settings.scaling == "welford":
         return Moments(0.0, centered, settings.clip, capacity)
-    if settings.scaling == "minmax":
-        return MinMax(centered, settings.clip, capacity)
-    return Identity(capacity)
+    return MinMax(centered, settings.clip, capacity) if settings.scaling == "minmax" else Identity(capacity)
