@@ -155,8 +155,6 @@ def evaluate(
     others = {name: play_peer(played, make, settings.learning.seed, advance, clock) for name, make in makers.items()}
     forecast = {**play.forecast, **{name: other.forecast for name, other in others.items()}}
     scores = score_forecasts(played.columns, played.value, forecast, score.first, play.levels, (play.lower, play.upper))
-    if not scores.cells.any():
-        raise UsageError(f"{recording.name}: no reading in rows {score.first} to {score.end - 1} that can be scored")
     speed = {name: other.us_per_reading for name, other in others.items()}
     return Evaluation(
         recording=played,

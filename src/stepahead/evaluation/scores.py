@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from stepahead.contract.errors import UsageError
 from stepahead.contract.records import BoolArray, FloatArray
 
 __all__ = ["Score", "Scores", "last_values", "score_forecasts"]
@@ -96,6 +97,9 @@ def score_forecasts(
         levels: L coverage levels of the bounds.
         bounds: lower and upper, float64[rows, C, L], of the model `stepahead`.
 
+    Raises:
+        UsageError: there is no such reading.
+
     Example:
         >>> value = np.array([[1.0], [2.0], [4.0]])
         >>> scores = score_forecasts(("a",), value, {"double": np.array([[np.nan], [2.0], [3.0]])}, 1)
@@ -105,6 +109,8 @@ def score_forecasts(
     last = last_values(value)
     cells = np.isfinite(value) & np.isfinite(last)
     cells[:first] = False
+    if not cells.any():
+        raise UsageError(f"no reading to score in rows {first} to {len(value) - 1}")
     models = {
         name: score_model(columns, value, last, cells, said, levels, bounds if name == "stepahead" else None)
         for name, said in {**forecast, "persistence": last}.items()

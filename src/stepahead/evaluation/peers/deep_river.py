@@ -1,6 +1,5 @@
 """deep-river's online LSTM forecaster, fed with values less their running mean over their running deviation."""
 
-from deep_river.forecasting import LSTMForecaster
 from river.stats import Mean, Var
 
 __all__ = ["DeepRiverLSTM", "make"]
@@ -16,6 +15,10 @@ class DeepRiverLSTM:
     """
 
     def __init__(self, seed: int) -> None:
+        # Not at the top: the package cannot be installed beside our torch without force, and this module
+        # is read by the tests all the same.
+        from deep_river.forecasting import LSTMForecaster
+
         self._model = LSTMForecaster(window_size=WINDOW, seed=seed)
         self._mean, self._variance = Mean(), Var()
         self._seen = 0

@@ -23,7 +23,7 @@ PEERS = {
     "holtwinters": Entry("holt_winters", "make", "river"),
     "autoreg": Entry("autoregression", "make", "statsmodels"),
     "lebre": Entry("lebre", "make", "lebre"),
-    "deep-river": Entry("deep_river", "make", "deep_river"),
+    "deep-river": Entry("deep_river", "make", "deep_river.forecasting"),
 }
 
 DEEP_RIVER_PINS = (
@@ -62,6 +62,7 @@ def load_peer(name: str) -> MakePeer:
     """
     entry = PEERS[name]
     try:
+        importlib.import_module(entry.package)
         module = importlib.import_module(f"stepahead.evaluation.peers.{entry.module}")
     except ImportError as error:
         if name == "deep-river":
