@@ -46,8 +46,9 @@ def test_a_peer_that_knows_its_trade_beats_persistence_on_a_wave(name: str) -> N
 
 def test_a_peer_that_diverges_is_played_to_the_end() -> None:
     rng = np.random.default_rng(0)
-    value = np.cumsum(rng.normal(size=(400, 1)), axis=0) * 1e3
-    recording = Recording("steep", ("a",), np.arange(400) * 10**9, value)
+    value = rng.normal(size=(600, 1))
+    value[200::50] += 100.0
+    recording = Recording("spikes", ("a",), np.arange(600) * 10**9, value)
     forecast = play_peer(recording, load_peer("snarimax"), seed=0).forecast
     score = score_forecasts(("a",), value, {"snarimax": forecast}, 80).models["snarimax"]
     assert score.diverged
