@@ -60,8 +60,7 @@ def test_the_networks_are_one_area() -> None:
     assert {name: weight.tolist() for name, weight in summed.items()} == {"a": [[1], [1]], "lstm": [[2], [2]]}
 
 
-@pytest.mark.parametrize("levels", [(0.9,), (0.9, 0.5, 0.05)])
-@pytest.mark.parametrize("rows", [6, 120])
+@pytest.mark.parametrize(("rows", "levels"), [(6, (0.9,)), (120, (0.9, 0.5, 0.05))])
 def test_recordings_short_flat_and_strange_are_drawn(rows: int, levels: tuple[float, ...]) -> None:
     value = np.column_stack([np.ones(rows), np.arange(rows) % 5 * 1e200, np.full(rows, np.nan)])
     recording = Recording("odd <b>", ("a b", "a/b: °C", "a/b"), np.arange(rows, dtype=np.int64) * 10**9, value)
