@@ -181,7 +181,7 @@ class Engine:
         published.waiting[slots[turn.reset]] = False
         self._conformal.reset_dynamics(slots[turn.reset])
         error = np.where(published.waiting[slots], value - published.value[slots], np.nan)
-        errors[turn.rows] = np.abs(error) / published.scale[slots]
+        errors[turn.rows] = np.abs(np.clip(error, -1e150, 1e150)) / np.maximum(published.scale[slots], 1e-150)
         judgement = self._conformal.update(slots, value)
         self._panel.update(slots, value, turn.time_ns, turn.period_ns, turn.reset)
 
