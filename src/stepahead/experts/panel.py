@@ -66,8 +66,8 @@ class Panel:
         >>> for t in range(300):
         ...     panel.update(slots, np.array([(-1.0) ** t]), zero, zero, no)
         ...     answer = panel.forecast(slots, None, no)
-        >>> panel.names[0], round(float(answer[0]), 1)
-        ('persistence', 1.0)
+        >>> panel.names[0], round(float(answer[0]))
+        ('persistence', 1)
     """
 
     def __init__(self, settings: ExpertSettings, network_members: int, capacity: int = 0) -> None:
