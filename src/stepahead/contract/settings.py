@@ -212,6 +212,9 @@ class ExpertSettings(Section):
     seasonal: bool = Field(True, description="value one season ago")
     season: int = Field(0, ge=0, le=4096, description="season in readings; 0 = found online")
     autoregression: bool = Field(True, description="online autoregression by recursive least squares")
+    long_series: int = Field(
+        256, ge=0, le=1_000_000, description="so many series, the first ones, also get an autoregression of 32 lags"
+    )
 
 
 class IntervalSettings(Section):

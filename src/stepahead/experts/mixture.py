@@ -7,76 +7,145 @@ from numpy.typing import NDArray
 
 from stepahead.contract.bank import Bank, Column
 from stepahead.contract.records import BoolArray, FloatArray
+from stepahead.experts.rows import Rows
 
-__all__ = ["Mixture"]
+__all__ = ["Mixture", "turned"]
+
+SPREAD_RATE = np.float32(0.01)
 
 
 class Mixture(Bank):
-    """Bernstein online aggregation with the gradient trick, discounted so that it can change its mind.
+    """Bernstein online aggregation of experts under Huber's loss, discounted so that it can change its mind.
+
+    Each expert is weighed by `prior × rate × exp(rate × regret)`. Its regret is the loss of the mixture minus its own,
+    linearised at the mixture (the gradient trick, so that the mixture competes with the best *convex combination*) and
+    corrected by the second-order term of Bernstein aggregation. The rate falls as the regret varies, so an
+    expert that differs little from the others is told apart as surely as one that differs much. Losses are measured
+    in units of the mixture's own running error: an error below `bend` of it counts by its square, above by its size.
+
+    With discount 1 the regret against every convex combination grows like the square root of its own variance, as in
+    the papers; with a discount γ the same bound holds over the last 1/(1-γ) readings, whichever they are.
+
+    Arrays are handed over experts first, [E, n]: one contiguous vector per expert.
 
     Args:
-        experts: number of experts, E; the first is the one that a newborn series starts from.
-        forgetting: factor on past regrets and variances at each step.
+        experts: number of experts, E; the first is the one that is always ready.
+        discount: γ, factor on past regrets and variances at each step.
         first_share: prior weight of the first expert; the others share the rest.
+        bend: where Huber's loss turns from squared to absolute.
         capacity: number of slots to start with.
 
     Source:
-        Wintenberger, Optimal learning with Bernstein online aggregation, Machine Learning 106 (2017), eq. (2.6) and
-        the adaptive rates of its section 3; Gaillard, Stoltz & van Erven, COLT 2014, for the second-order bound.
+        Wintenberger, Optimal learning with Bernstein online aggregation, Machine Learning 106 (2017), sections 2
+        and 3 (adaptive rates, one per expert); Gaillard, Stoltz & van Erven, A second-order bound with excess losses,
+        COLT 2014, for the bound; Cesa-Bianchi & Lugosi, Prediction, Learning, and Games (2006), sections 2.5
+        (gradients) and 2.11 (discounts).
 
     Example:
         >>> mixture = Mixture(experts=2, capacity=1)
-        >>> slots, there = np.array([0]), np.array([[True, True]])
+        >>> slots, ready = np.array([0]), np.array([[True], [True]])
+        >>> moves = np.array([[0.0], [1.0]], dtype=np.float32)
         >>> for _ in range(200):
-        ...     mixture.update(slots, np.array([[0.0, 1.0]]), there, np.array([1.0]))
-        >>> bool(mixture.weights(slots, there)[0, 1] > 0.9)
+        ...     weights = mixture.weights(slots, ready)
+        ...     mixture.update(slots, moves, ready, (weights * moves)[0] + (weights * moves)[1], np.array([1.0]))
+        >>> bool(mixture.weights(slots, ready)[1, 0] > 0.9)
         True
     """
 
     regret: NDArray[np.float32]
     variance: NDArray[np.float32]
+    spread: NDArray[np.float32]
 
-    def __init__(self, experts: int, forgetting: float = 0.998, first_share: float = 0.5, capacity: int = 0) -> None:
+    MOST_RATE = 0.25
+    FAR = 2.0
+    """An expert's distance from the mixture counts up to so many errors; rate × regret ≤ 1/2, as the bound asks."""
+
+    def __init__(
+        self,
+        experts: int,
+        discount: float = 0.998,
+        first_share: float = 0.3,
+        bend: float = 0.7,
+        capacity: int = 0,
+    ) -> None:
         self.experts = experts
-        self.forgetting = forgetting
+        self.discount = np.float32(discount)
+        self.bend = np.float32(bend)
         prior = np.full(experts, (1 - first_share) / max(experts - 1, 1))
         prior[0] = first_share if experts > 1 else 1.0
-        self.log_prior = np.log(prior)
+        self._log_prior = np.log(prior).astype(np.float32)[:, None]
+        self._log_experts = np.float32(np.log(max(experts, 2)))
         super().__init__(
-            {"regret": Column(np.float32, (experts,)), "variance": Column(np.float32, (experts,))}, capacity
+            {
+                "regret": Column(np.float32, (experts,)),
+                "variance": Column(np.float32, (experts,)),
+                "spread": Column(np.float32, (), 1.0),
+            },
+            capacity,
         )
 
-    def weights(self, slots: NDArray[np.integer[Any]] | slice, ready: BoolArray) -> FloatArray:
-        """Weights float64[n, E] on the simplex; zero where an expert is not ready.
+    def weights(self, rows: Rows, ready: BoolArray) -> NDArray[np.float32]:
+        """Weights float32[E, n], not negative, of sum 1; zero where an expert is not ready.
 
         Args:
-            slots: distinct slots, [n].
-            ready: bool[n, E]; the first expert is always ready.
+            rows: distinct slots, [n].
+            ready: bool[E, n]; the first expert is always ready.
         """
-        regret = self.regret[slots].astype(np.float64)
-        variance = self.variance[slots].astype(np.float64)
-        rate = np.minimum(0.5, np.sqrt(np.log(self.experts) / (variance + 1e-3)))
-        score = self.log_prior + rate * regret - 0.5 * rate * rate * variance + np.log(rate)
-        score = np.where(ready, score, -np.inf)
-        score -= score.max(axis=1, keepdims=True)
-        weight: FloatArray = np.exp(score)
-        weight /= np.einsum("ne->n", weight)[:, None]
+        rate = self._rates(turned(self.variance[rows]))
+        score = turned(self.regret[rows])
+        score *= rate
+        score += self._log_prior
+        score[~ready] = -np.inf
+        score -= score.max(axis=0)
+        weight: NDArray[np.float32] = np.exp(score)
+        weight *= rate
+        # Summed one by one: NumPy's own sum rounds differently for one series and for many.
+        total = weight[0].copy()
+        for row in weight[1:]:
+            total += row
+        weight /= total
         return weight
 
     def update(
-        self, slots: NDArray[np.integer[Any]] | slice, forecasts: FloatArray, ready: BoolArray, target: FloatArray
+        self,
+        rows: Rows,
+        moves: NDArray[np.float32],
+        ready: BoolArray,
+        mixed: NDArray[np.float32],
+        target: FloatArray,
     ) -> None:
         """Score the experts' forecasts of one target a series.
 
         Args:
-            slots: distinct slots, [n].
-            forecasts: float64[n, E], in units of the series' own changes.
-            ready: bool[n, E]; an expert that was not ready neither gains nor loses.
-            target: float64[n], same unit, bounded by the caller.
+            rows: distinct slots, [n].
+            moves: float32[E, n], the experts' forecasts, bounded.
+            ready: bool[E, n]; an expert that was not ready neither gains nor loses.
+            mixed: float32[n], what the mixture made of them.
+            target: float64[n], bounded by the caller.
         """
-        weight = self.weights(slots, ready)
-        mixed = np.einsum("ne,ne->n", weight, forecasts)
-        slope = np.clip(mixed - target, -4, 4)
-        gain = np.where(ready, slope[:, None] * np.clip(mixed[:, None] - forecasts, -8, 8), 0.0)
-        self.regret[slots] = self.regret[slots] * self.forgetting + gain
-        self.variance[slots] = self.variance[slots] * self.forgetting + gain * gain
+        spread = self.spread[rows]
+        error = mixed - target.astype(np.float32)
+        slope = np.clip(error / (spread * self.bend), -1, 1)
+        variance = turned(self.variance[rows])
+        gain = (mixed - moves) / spread
+        np.clip(gain, -self.FAR, self.FAR, out=gain)
+        gain *= slope
+        gain *= ready
+        square = gain * gain
+        gain -= self._rates(variance) * square
+        self.regret[rows] = self.regret[rows] * self.discount + gain.T
+        variance *= self.discount
+        variance += square
+        self.variance[rows] = variance.T
+        # Five errors at most, so that a spike does not blind the mixture to what comes after it.
+        moved = spread + SPREAD_RATE * (np.minimum(np.abs(error), 5 * spread) - spread)
+        self.spread[rows] = np.where(ready[0], np.maximum(moved, np.float32(0.01)), spread)
+
+    def _rates(self, variance: NDArray[np.float32]) -> NDArray[np.float32]:
+        rate: NDArray[np.float32] = np.sqrt(self._log_experts / (variance + np.float32(1e-3)))
+        return np.minimum(rate, np.float32(self.MOST_RATE), out=rate)
+
+
+def turned(array: NDArray[Any]) -> NDArray[Any]:
+    """A transposed copy: experts first, and never a view of the bank, also for one series."""
+    return np.array(array.T, order="C", copy=True)

@@ -10,41 +10,41 @@ from stepahead.contract.bank import Bank, Column
 from stepahead.contract.errors import StateError
 from stepahead.contract.records import BoolArray, FloatArray, IntArray
 from stepahead.contract.settings import ExpertSettings
-from stepahead.experts.mixture import Mixture
-from stepahead.experts.regression import RecursiveLeastSquares
+from stepahead.experts.autoregression import Autoregression, Inputs
+from stepahead.experts.memory import Memory
+from stepahead.experts.mixture import Mixture, turned
+from stepahead.experts.rows import Rows, as_rows, part
 from stepahead.experts.season import Season
+from stepahead.experts.seasonal import SeasonalView, look_back
+from stepahead.experts.track import BOUND, Track
 from stepahead.experts.unit import Unit
 
 __all__ = ["Panel"]
 
-LAGS = 4
-SPANS = (4.0, 16.0, 64.0, 256.0)
-ORDER = LAGS + len(SPANS) + 7
-BOUND = 8.0
+MEMORY = 340
+"""Readings remembered: a week of half-hourly ones and the neighbours of its end."""
 FAR = 64.0
+"""No forecast lies farther than so many units from the latest value."""
+LEVEL_SEEN, MEDIAN_SEEN, DRIFT_SEEN = 16, 5, 8
+BLOCK = 4096
+"""Series that are worked on at once; a float64 vector of them takes 32 KiB."""
 
 
 class Pending(Bank):
-    """What the panel remembers between two readings of a series."""
+    """The forecasts of the next reading, as moves, until it comes."""
 
-    last: NDArray[np.float64]
-    level: NDArray[np.float64]
-    lags: NDArray[np.float32]
-    regressors: NDArray[np.float32]
     moves: NDArray[np.float32]
     ready: NDArray[np.bool_]
-    seen: NDArray[np.bool_]
+    mixed: NDArray[np.float32]
+    issued: NDArray[np.bool_]
 
     def __init__(self, experts: int, capacity: int) -> None:
         super().__init__(
             {
-                "last": Column(np.float64),
-                "level": Column(np.float64, (len(SPANS),)),
-                "lags": Column(np.float32, (LAGS,)),
-                "regressors": Column(np.float32, (ORDER,)),
                 "moves": Column(np.float32, (experts,)),
                 "ready": Column(np.bool_, (experts,)),
-                "seen": Column(np.bool_),
+                "mixed": Column(np.float32),
+                "issued": Column(np.bool_),
             },
             capacity,
         )
@@ -53,7 +53,7 @@ class Pending(Bank):
 class Panel:
     """All experts of all series and their mixture; grows, resets and saves like one bank.
 
-    Inside, forecasts are *moves*: (forecast − last value) / unit, so persistence is the move 0.
+    Inside, forecasts are *moves*: (forecast − latest value) / unit, so persistence is the move 0.
 
     Args:
         settings: which experts take part.
@@ -71,34 +71,37 @@ class Panel:
     """
 
     def __init__(self, settings: ExpertSettings, network_members: int, capacity: int = 0) -> None:
-        names = ["persistence", "level"]
+        names = ["persistence", "level", "median"]
         if settings.drift:
             names.append("drift")
         if settings.seasonal:
-            names += ["seasonal", "seasonal change"]
+            names += ["seasonal", "seasonal_change", "profile"]
         if settings.autoregression:
-            names.append("autoregression")
-        self._own = tuple(names)
-        self.names = (*self._own, *(f"lstm{m}" for m in range(network_members)))
+            names += ["autoregression", "long_autoregression"]
+        self._own = {name: row for row, name in enumerate(names)}
+        self.names = (*names, *(f"lstm{member}" for member in range(network_members)))
         self.network_members = network_members
         self.settings = settings
+        length = MEMORY if not settings.season else max(MEMORY, settings.season + 2)
         self.unit = Unit(capacity=capacity)
-        self.season = Season(settings.season, capacity=capacity)
-        self.regression = RecursiveLeastSquares(ORDER, dtype=np.float64, capacity=capacity)
+        self.track = Track(capacity=capacity)
+        self.season = Season(settings.season, length, capacity)
+        self.memory = Memory(length, capacity)
+        self.autoregression = Autoregression(settings.long_series, capacity if settings.autoregression else 0)
         self.mixture = Mixture(len(self.names), capacity=capacity)
         self.pending = Pending(len(self.names), capacity)
-        self._alphas = 2.0 / (np.array(SPANS) + 1.0)
-        self._spread = np.sqrt(np.array(SPANS) / 4.0)
 
     @property
     def _banks(self) -> dict[str, Bank]:
-        return {
+        banks = {
             "unit": self.unit,
+            "track": self.track,
             "season": self.season,
-            "regression": self.regression,
+            "memory": self.memory,
             "mixture": self.mixture,
             "pending": self.pending,
         }
+        return {**banks, **(self.autoregression.banks if self.settings.autoregression else {})}
 
     @property
     def capacity(self) -> int:
@@ -107,13 +110,13 @@ class Panel:
 
     def grow(self, capacity: int) -> None:
         """Make room for `capacity` slots; never shrinks."""
-        for bank in self._banks.values():
-            bank.grow(capacity)
+        for name, bank in self._banks.items():
+            bank.grow(min(capacity, self.settings.long_series) if name.startswith("long") else capacity)
 
     def reset(self, slots: NDArray[np.integer[Any]]) -> None:
         """Put these slots back to the state of a newborn series."""
         for bank in self._banks.values():
-            bank.reset(slots)
+            bank.reset(slots[slots < bank.capacity])
 
     def state_dict(self) -> dict[str, NDArray[Any]]:
         """Copies of all arrays, named `bank.column`."""
@@ -139,8 +142,8 @@ class Panel:
             bank.load_state_dict(parts[name])
 
     def bytes_per_series(self) -> int:
-        """Memory that one series costs in the whole panel."""
-        return sum(bank.bytes_per_series() for bank in self._banks.values())
+        """Memory that one more series costs; the long regressions of the first series are not in it."""
+        return sum(bank.bytes_per_series() for name, bank in self._banks.items() if not name.startswith("long"))
 
     def update(
         self,
@@ -154,91 +157,76 @@ class Panel:
 
         Args:
             slots: distinct slots, [n].
-            value: float64[n], in the sensor's unit, finite.
-            time_ns: int64[n], time of the reading.
+            value: float64[n], in the sensor's unit, finite, at most 1e300 in size.
+            time_ns: int64[n], time of the reading, UTC.
             period_ns: int64[n], usual time between readings; 0 = unknown.
             reset: bool[n], the gap before this reading was too long: nothing is scored, lags start anew.
         """
-        pending = self.pending
-        seen = pending.seen[slots]
-        scored = seen & ~reset
-        size = self.unit.size[slots]
-        change = np.where(scored, value - pending.last[slots], 0.0)
-        target = scaled(change, size)
-        moves = pending.moves[slots].astype(np.float64)
-        ready = pending.ready[slots]
-        ready[:, 0] = True
-        ready[:, 1:] &= scored[:, None]
-        near = np.clip(target, -BOUND, BOUND)
-        self.mixture.update(slots, moves, ready, near)
-        if self.settings.autoregression:
-            known = scored & (size > 0)
-            own = moves[:, self._own.index("autoregression")]
-            regressors = np.where(known[:, None], pending.regressors[slots], np.float32(0))
-            self.regression.update(slots, regressors, np.where(known, near - own, 0.0))
-        self.unit.update(slots, change, scored)
-        self.season.update(slots, value, reset)
-        level = np.where(scored[:, None], pending.level[slots], value[:, None])
-        pending.level[slots] = level + self._alphas * (value[:, None] - level)
-        size = self.unit.size[slots]
-        lags = np.where(reset[:, None], np.float32(0), pending.lags[slots])
-        lags[:, 1:] = lags[:, :-1].copy()
-        lags[:, 0] = np.clip(scaled(change, size), -BOUND, BOUND)
-        pending.lags[slots] = lags
-        pending.last[slots] = value
-        pending.seen[slots] = True
-        self._forecast_own(slots, value, change, size, lags, period_ns)
+        rows = as_rows(slots)
+        # Products of huge changes and huge 1/units overflow to infinity and are clipped at once.
+        with np.errstate(over="ignore"):
+            for start in range(0, len(value), BLOCK):
+                cut = slice(start, min(start + BLOCK, len(value)))
+                self._update(part(rows, cut.start, cut.stop), value[cut], time_ns[cut], period_ns[cut], reset[cut])
 
-    def _forecast_own(
-        self,
-        slots: NDArray[np.integer[Any]],
-        value: FloatArray,
-        change: FloatArray,
-        size: FloatArray,
-        lags: NDArray[np.float32],
-        period_ns: IntArray,
-    ) -> None:
-        pending = self.pending
-        short, long = self.season.lengths(period_ns)
-        count = self.season.count[slots]
-        columns: list[FloatArray] = [lags[:, i].astype(np.float64) for i in range(LAGS)]
-        away = scaled(value[:, None] - pending.level[slots], size[:, None]) / self._spread
-        columns += [np.clip(away[:, i], -BOUND, BOUND) for i in range(len(SPANS))]
-        moves = np.zeros((len(slots), len(self.names)))
-        ready = np.zeros(moves.shape, dtype=np.bool_)
-        ready[:, :2] = True
-        # The slowest level serves white noise, where nothing but the mean is to be had.
-        moves[:, 1] = np.clip(scaled(pending.level[slots, -1] - value, size), -FAR, FAR)
-        for season in (short, long):
-            there = (season > 0) & (season < count)
-            then = self.season.at(slots, np.where(there, season - 1, 0))
-            before = self.season.at(slots, np.where(there, season, 0))
-            after = self.season.at(slots, np.where(there, np.maximum(season - 2, 0), 0))
-            step = np.where(there, scaled(then - before, size), 0.0)
-            far = np.where(there, scaled(then - value, size), 0.0)
-            columns += [np.clip(step, -BOUND, BOUND), np.clip(far / 4, -BOUND, BOUND)]
-            if season is short:
-                earlier = self.season.at(slots, np.where(there & (season + 1 < count), season + 1, season))
-                columns.append(np.clip(np.where(there, scaled(after - then, size), 0.0), -BOUND, BOUND))
-                columns.append(np.clip(np.where(there, scaled(before - earlier, size), 0.0), -BOUND, BOUND))
-            if self.settings.seasonal:
-                first = self._own.index("seasonal")
-                moves[:, first] = np.where(there, np.clip(far, -FAR, FAR), moves[:, first])
-                moves[:, first + 1] = np.where(there, step, moves[:, first + 1])
-                ready[:, first] |= there
-                ready[:, first + 1] |= there
-        columns.append(np.full(len(slots), 0.1))
-        regressors = np.stack(columns, axis=1).astype(np.float32)
-        pending.regressors[slots] = regressors
-        if self.settings.drift:
-            moves[:, self._own.index("drift")] = lags[:, 0]
-            ready[:, self._own.index("drift")] = True
+    def _update(self, rows: Rows, value: FloatArray, time_ns: IntArray, period_ns: IntArray, reset: BoolArray) -> None:
+        anew = (self.track.seen[rows] == 0) | reset
+        change = np.where(anew, 0.0, value - self.track.last[rows])
+        inverse = self.unit.inverse(rows)
+        target = np.clip(change * inverse, -BOUND, BOUND)
+        learns = ~anew & (inverse > 0)
+        self._score(rows, target, learns)
+        self.unit.update(rows, change, ~anew)
+        inverse = self.unit.inverse(rows)
+        self.track.update(rows, value, inverse, change, anew)
+        self.memory.append(rows, value, self.unit.size[rows], anew)
+        self.season.search(rows, self.memory)
+        changed = self.season.update(rows, period_ns)
+        season, daily = self.season.length[rows].astype(np.int64), self.season.daily[rows]
+        view = look_back(self.memory, rows, season, daily, value, inverse) if season.any() else None
         if self.settings.autoregression:
-            answer = self.regression.forecast(slots, regressors.astype(np.float64))
-            moves[:, self._own.index("autoregression")] = np.clip(answer, -FAR, FAR)
-            ready[:, self._own.index("autoregression")] = True
-        pending.moves[slots] = moves
-        pending.ready[slots] = ready
+            inputs = Inputs(self.track, rows, value, inverse, season > 0, daily, view, time_ns + period_ns)
+            self.autoregression.see(rows, inputs, changed)
+        self._forecast_own(rows, value, inverse, view)
+
+    def _score(self, rows: Rows, target: FloatArray, learns: BoolArray) -> None:
+        pending = self.pending
+        scored = learns & pending.issued[rows]
+        ready = turned(pending.ready[rows])
+        ready &= scored
+        moves = turned(pending.moves[rows])
+        self.mixture.update(rows, moves, ready, pending.mixed[rows], target)
+        pending.issued[rows] = False
+        if self.settings.autoregression:
+            short, long = self._own["autoregression"], self._own["long_autoregression"]
+            self.autoregression.learn(rows, learns, target, moves[short], moves[long])
+
+    def _forecast_own(self, rows: Rows, value: FloatArray, inverse: FloatArray, view: SeasonalView | None) -> None:
+        moves = np.zeros((len(self.names), len(value)), dtype=np.float32)
+        ready = np.zeros(moves.shape, dtype=np.bool_)
+        ready[0] = True
+        seen = self.track.seen[rows]
+        own = self._own
+
+        def put(name: str, move: NDArray[Any], there: BoolArray) -> None:
+            moves[own[name]] = np.clip(move, -FAR, FAR)
+            ready[own[name]] = there
+
+        # The slowest level serves white noise, the median a feed of spikes: there the latest value says little.
+        put("level", (self.track.level[rows][:, -1] - value) * inverse, seen >= LEVEL_SEEN)
+        put("median", (self.track.median(rows) - value) * inverse, seen >= MEDIAN_SEEN)
+        if "drift" in own:
+            put("drift", self.track.changes[rows][:, 0], seen >= DRIFT_SEEN)
+        if "seasonal" in own and view is not None:
+            put("seasonal", view.naive, view.there)
+            put("seasonal_change", view.change, view.there)
+            put("profile", view.profile, view.there)
+        if "autoregression" in own:
+            short, long, has_long = self.autoregression.forecast(rows)
+            put("autoregression", short, seen > 1)
+            put("long_autoregression", long, has_long & (seen > 1))
+        self.pending.moves[rows] = moves.T
+        self.pending.ready[rows] = ready.T
 
     def forecast(
         self, slots: NDArray[np.integer[Any]], network: FloatArray | None, network_ready: BoolArray
@@ -250,31 +238,30 @@ class Panel:
             network: float64[n, M], forecasts of the LSTM's members in the sensor's unit, or None.
             network_ready: bool[n], whether they count.
         """
-        pending = self.pending
-        size = self.unit.size[slots]
-        last = pending.last[slots]
+        rows, pending = as_rows(slots), self.pending
+        last = self.track.last[rows]
         if network is not None and self.network_members:
-            first = len(self._own)
-            moves = np.clip(scaled(network - last[:, None], size[:, None]), -FAR, FAR)
-            pending.moves[slots, first:] = np.where(network_ready[:, None], moves, 0.0)
-            pending.ready[slots, first:] = network_ready[:, None]
-        weight = self.mixture.weights(slots, pending.ready[slots])
-        answer: FloatArray = last + size * np.einsum("ne,ne->n", weight, pending.moves[slots].astype(np.float64))
+            inverse = self.unit.inverse(rows)[:, None]
+            with np.errstate(over="ignore"):
+                moves = np.clip((network - last[:, None]) * inverse, -FAR, FAR)
+            pending.moves[rows, len(self._own) :] = np.where(network_ready[:, None], moves, 0.0)
+            pending.ready[rows, len(self._own) :] = network_ready[:, None]
+        weight = self.mixture.weights(rows, turned(pending.ready[rows]))
+        weight *= pending.moves[rows].T
+        mixed = weight[0].copy()
+        for row in weight[1:]:
+            mixed += row
+        pending.mixed[rows] = mixed
+        pending.issued[rows] = True
+        answer: FloatArray = last + self.unit.size[rows] * mixed
         return answer
 
     def outlook(self, slots: NDArray[np.integer[Any]]) -> tuple[FloatArray, FloatArray]:
         """Each expert's forecast of the next value and its weight, float64[n, E] each.
 
-        An expert that is not ready shows the last value and weight 0.
+        An expert that is not ready shows the latest value and weight 0.
         """
         pending = self.pending
-        forecasts = pending.last[slots][:, None] + self.unit.size[slots][:, None] * pending.moves[slots]
-        return forecasts, self.mixture.weights(slots, pending.ready[slots])
-
-
-def scaled(change: FloatArray, size: FloatArray) -> FloatArray:
-    """Change in units, bounded by ±1e6; 0 where nothing has changed yet."""
-    there = size > 0
-    bounded = np.clip(change, -1e6 * np.minimum(size, 1e300), 1e6 * np.minimum(size, 1e300))
-    answer: FloatArray = np.where(there, bounded / np.where(there, size, 1.0), 0.0)
-    return answer
+        forecasts = self.track.last[slots][:, None] + self.unit.size[slots][:, None] * pending.moves[slots]
+        weight = self.mixture.weights(slots, turned(pending.ready[slots]))
+        return forecasts, weight.T.astype(np.float64)

@@ -7,31 +7,38 @@ from numpy.typing import DTypeLike, NDArray
 
 from stepahead.contract.bank import Bank, Column
 from stepahead.contract.records import FloatArray
+from stepahead.experts.rows import Rows, part
 
 __all__ = ["RecursiveLeastSquares"]
 
-BLOCK = 512
-"""Rows that are worked on at once: covariance and scratch of 512 × 16 × 16 float32 stay in the L2 cache."""
+BLOCK_BYTES = 2**18
+"""Covariances worked on at once: with the scratch of the same size they stay in a 1 MiB L2 cache."""
+
+SPREAD_RATE = 0.01
+LEAST_WEIGHT = 1e-3
 
 
 class RecursiveLeastSquares(Bank):
-    """Exponentially forgetting least squares, one regression per series.
+    """Exponentially forgetting, optionally robust, least squares; one regression per series.
 
-    Equals, after every step T, the weighted ridge answer
-    `argmin_w Σ_t λ^(T-t) (y_t - w·x_t)² + λ^T ridge |w|²` as long as the covariance stays below its cap.
+    After every step T the coefficients equal the weighted ridge answer
+    `argmin_w Σ_t λ^(T-t) ρ_t (y_t - w·x_t)² + λ^T ridge |w|²` as long as the trace of the covariance stays below its
+    cap. The weight ρ_t is 1, or with `robust` Huber's `min(1, robust × spread / |error|)` of the error made when
+    the target came, so that the fit leans towards the median and a spike does not bend it.
 
     Args:
-        order: number of regressors, p. State is `itemsize × (p² + p)` bytes a series.
+        order: number of regressors, p. State is `itemsize × (p² + p + 1)` bytes a series.
         forgetting: λ in (0, 1]; the past weighs 1/(1-λ) readings.
         ridge: weight of the prior that all coefficients are zero, in units of squared regressors.
-        trace_cap: once the trace of the covariance exceeds it, nothing is forgotten: a series that stands still
+        robust: Huber's threshold in units of the running mean absolute error; 0 = plain least squares.
+        trace_cap: while the trace of the covariance exceeds it, nothing is forgotten: a series that stands still
             brings no information, and forgetting would let the covariance grow without bound.
         dtype: of coefficients and covariance.
         capacity: number of slots to start with.
 
     Source:
-        Haykin, Adaptive Filter Theory, 4th ed., table 9.1 (RLS); the update is written with `h hᵀ` so that the
-        covariance stays symmetric to the bit.
+        Haykin, Adaptive Filter Theory, 4th ed., table 9.1 (RLS), written with `h hᵀ` so that the covariance stays
+        symmetric to the bit; Huber & Ronchetti, Robust Statistics, 2nd ed., section 7.8 (weights).
 
     Example:
         >>> bank = RecursiveLeastSquares(order=1, forgetting=1.0, ridge=1e-9, capacity=1)
@@ -45,22 +52,32 @@ class RecursiveLeastSquares(Bank):
 
     coefficients: NDArray[Any]
     covariance: NDArray[Any]
+    spread: NDArray[Any]
 
     def __init__(
         self,
         order: int,
-        forgetting: float = 0.9995,
+        forgetting: float = 0.998,
         ridge: float = 1.0,
-        trace_cap: float = 1e6,
+        robust: float = 0.0,
+        trace_cap: float = 1e3,
         dtype: DTypeLike = np.float64,
         capacity: int = 0,
     ) -> None:
         self.order = order
         self.forgetting = forgetting
         self.ridge = ridge
+        self.robust = robust
         self.trace_cap = trace_cap
+        self._prior = (np.eye(order) / ridge).astype(dtype)
+        self._block = max(BLOCK_BYTES // (np.dtype(dtype).itemsize * order * order), 16)
         super().__init__(
-            {"coefficients": Column(dtype, (order,)), "covariance": Column(dtype, (order, order))}, capacity
+            {
+                "coefficients": Column(dtype, (order,)),
+                "covariance": Column(dtype, (order, order)),
+                "spread": Column(dtype, (), 1.0),
+            },
+            capacity,
         )
         self._set_prior(slice(0, capacity))
 
@@ -76,47 +93,63 @@ class RecursiveLeastSquares(Bank):
         super().reset(slots)
         self._set_prior(slots)
 
-    def forecast(self, slots: NDArray[np.integer[Any]] | slice, regressors: NDArray[Any]) -> FloatArray:
+    def forecast(self, rows: Rows, regressors: NDArray[Any]) -> FloatArray:
         """Answer of the regression for these regressors, float64[n]; changes nothing.
 
         Args:
-            slots: distinct slots, [n].
+            rows: distinct slots, [n].
             regressors: [n, p], finite.
         """
-        answer: FloatArray = np.einsum("np,np->n", self.coefficients[slots], regressors).astype(np.float64)
+        answer: FloatArray = np.einsum("np,np->n", self.coefficients[rows], regressors).astype(np.float64)
         return answer
 
-    def update(self, slots: NDArray[np.integer[Any]] | slice, regressors: NDArray[Any], error: FloatArray) -> None:
+    def update(self, rows: Rows, regressors: NDArray[Any], error: FloatArray) -> None:
         """Learn from one observed target a series.
 
         Args:
-            slots: distinct slots, [n].
-            regressors: [n, p], what the forecast was made from.
-            error: float64[n], target minus `forecast(slots, regressors)`, clipped as the caller sees fit.
+            rows: distinct slots, [n].
+            regressors: [n, p], what the forecast was made from, bounded.
+            error: float64[n], target minus `forecast(rows, regressors)`, bounded.
         """
         dtype = self.coefficients.dtype
-        x_all = np.ascontiguousarray(regressors, dtype=dtype)
-        e_all = error.astype(dtype)
-        for start in range(0, len(x_all), BLOCK):
-            stop = min(start + BLOCK, len(x_all))
-            rows = slice(slots.start + start, slots.start + stop) if isinstance(slots, slice) else slots[start:stop]
-            x = x_all[start:stop]
-            covariance = self.covariance[rows]
-            gain = np.einsum("nij,nj->ni", covariance, x)
-            leverage = np.einsum("ni,ni->n", gain, x)
-            np.maximum(leverage, 0, out=leverage)
-            denominator = leverage + dtype.type(self.forgetting)
-            self.coefficients[rows] += gain * (e_all[start:stop] / denominator)[:, None]
-            gain /= np.sqrt(denominator)[:, None]
-            covariance -= np.einsum("ni,nj->nij", gain, gain)
-            trace = np.einsum("nii->n", covariance)
-            inflate = np.where(trace < self.trace_cap, dtype.type(1 / self.forgetting), dtype.type(1))
-            covariance *= inflate[:, None, None]
-            if not isinstance(rows, slice):
-                self.covariance[rows] = covariance
+        x = np.ascontiguousarray(regressors, dtype=dtype)
+        e = error.astype(dtype)
+        weight = self._weight(rows, e)
+        for start in range(0, len(x), self._block):
+            stop = min(start + self._block, len(x))
+            self._update_block(part(rows, start, stop), x[start:stop], e[start:stop], weight[start:stop])
 
-    def _set_prior(self, slots: NDArray[np.integer[Any]] | slice) -> None:
-        diagonal = np.arange(self.order)
-        block = np.zeros((self.order, self.order), dtype=self.covariance.dtype)
-        block[diagonal, diagonal] = 1 / self.ridge
-        self.covariance[slots] = block
+    def _weight(self, rows: Rows, error: NDArray[Any]) -> NDArray[Any]:
+        if not self.robust:
+            return np.ones_like(error)
+        size = np.abs(error)
+        spread = self.spread[rows]
+        weight = np.minimum(self.robust * spread / np.maximum(size, 1e-9), 1).astype(error.dtype)
+        # A spike enters the spread clipped; the floor keeps a perfect fit from weighing the first surprise as nothing.
+        moved = spread + SPREAD_RATE * (np.minimum(size, 5 * spread) - spread)
+        self.spread[rows] = np.maximum(moved, 1e-3)
+        weights: NDArray[Any] = np.maximum(weight, error.dtype.type(LEAST_WEIGHT))
+        return weights
+
+    def _update_block(self, rows: Rows, x: NDArray[Any], error: NDArray[Any], weight: NDArray[Any]) -> None:
+        scalar = self.coefficients.dtype.type
+        covariance = self.covariance[rows]
+        gain = np.matmul(covariance, x[:, :, None])[:, :, 0]
+        leverage = np.einsum("np,np->n", gain, x)
+        lost = ~(leverage >= 0)
+        if lost.any():
+            # Rounding has cost the covariance its positive definiteness: begin it anew, keep the coefficients.
+            covariance[lost] = self._prior
+            gain[lost] = x[lost] * self._prior[0, 0]
+            leverage[lost] = np.einsum("np,np->n", gain[lost], x[lost])
+        denominator = weight * leverage + scalar(self.forgetting)
+        self.coefficients[rows] += gain * (weight * error / denominator)[:, None]
+        gain *= np.sqrt(weight / denominator)[:, None]
+        covariance -= np.einsum("ni,nj->nij", gain, gain)
+        trace = np.einsum("nii->n", covariance)
+        covariance *= np.where(trace < self.trace_cap, scalar(1 / self.forgetting), scalar(1))[:, None, None]
+        if not isinstance(rows, slice):
+            self.covariance[rows] = covariance
+
+    def _set_prior(self, rows: Rows) -> None:
+        self.covariance[rows] = self._prior

@@ -1,0 +1,205 @@
+"""The two autoregressions of a series: a compact one for all, a long one for the first series only."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stepahead.contract.bank import Bank, Column
+from stepahead.contract.records import BoolArray, FloatArray, IntArray
+from stepahead.experts.regression import RecursiveLeastSquares
+from stepahead.experts.rows import Rows
+from stepahead.experts.season import DAY_NS
+from stepahead.experts.seasonal import SeasonalView, clock
+from stepahead.experts.track import BOUND, SPANS, Track
+
+__all__ = ["ORDER", "Autoregression", "Inputs"]
+
+OWN_LAGS = 4
+SEASONAL = 4
+CLOCK = 4
+ORDER = OWN_LAGS + len(SPANS) + SEASONAL + CLOCK
+LAGS = OWN_LAGS + SEASONAL + CLOCK
+LONG_LAGS = 32
+LONG_ORDER = LONG_LAGS + len(SPANS) + SEASONAL + CLOCK + 2
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """What the regressors of n series are made from, after their latest reading."""
+
+    track: Track
+    rows: Rows
+    value: FloatArray
+    inverse: FloatArray
+    has_season: BoolArray
+    daily: BoolArray
+    view: SeasonalView | None
+    target_ns: IntArray
+
+
+class Waiting(Bank):
+    """Regressors of the pending forecast."""
+
+    regressors: NDArray[np.float32]
+
+    def __init__(self, order: int, capacity: int) -> None:
+        super().__init__({"regressors": Column(np.float32, (order,))}, capacity)
+
+
+class Autoregression:
+    """Changes in units, regressed on what came before, by robust recursive least squares.
+
+    The compact regression has 16 regressors: the last four changes; the distance from four running levels (which
+    makes it an ARIMA(4, 1, 1) in effect, and lets it find a mean); and then, for a series with a season, the change and
+    value one season ago, their mean over seven, and the time of day, for any other eight more changes. So no place
+    is lost on a regressor that is always 0. The long one adds 32 changes.
+
+    Args:
+        long_series: slots below this number have the long regression too.
+        capacity: number of slots to start with.
+
+    Example:
+        >>> Autoregression(long_series=1, capacity=4).banks["long_regression"].capacity
+        1
+    """
+
+    def __init__(self, long_series: int, capacity: int = 0) -> None:
+        self.long_series = long_series
+        self.short = RecursiveLeastSquares(
+            ORDER, forgetting=0.998, robust=1.5, trace_cap=1e2, dtype=np.float32, capacity=capacity
+        )
+        self.waiting = Waiting(ORDER, capacity)
+        few = min(capacity, long_series)
+        self.long = RecursiveLeastSquares(LONG_ORDER, forgetting=0.9995, robust=1.0, trace_cap=1e2, capacity=few)
+        self.long_waiting = Waiting(LONG_ORDER, few)
+
+    @property
+    def banks(self) -> dict[str, Bank]:
+        """All banks by name; those that hold only the first series begin with `long`."""
+        return {
+            "regression": self.short,
+            "waiting": self.waiting,
+            "long_regression": self.long,
+            "long_waiting": self.long_waiting,
+        }
+
+    def learn(
+        self,
+        rows: Rows,
+        learns: BoolArray,
+        target: FloatArray,
+        short_move: NDArray[np.float32],
+        long_move: NDArray[np.float32],
+    ) -> None:
+        """Learn from the change that came.
+
+        Args:
+            rows: distinct slots, [n].
+            learns: bool[n], false where there is no target.
+            target: float64[n], the change in units, bounded.
+            short_move: float32[n], what the compact regression had forecast.
+            long_move: float32[n], what the long one had.
+        """
+        if learns.all():
+            self.short.update(rows, self.waiting.regressors[rows], bounded(target - short_move))
+        else:
+            slots = as_slots(rows)[learns]
+            error = bounded(target[learns] - short_move[learns])
+            self.short.update(slots, self.waiting.regressors[slots], error)
+        chosen, where = self._long(rows, learns)
+        if len(where):
+            regressors = self.long_waiting.regressors[chosen]
+            self.long.update(chosen, regressors, bounded(target[where] - long_move[where]))
+
+    def see(self, rows: Rows, inputs: Inputs, changed: BoolArray) -> None:
+        """Make the regressors of the next forecast.
+
+        Args:
+            rows: distinct slots, [n].
+            inputs: their state after the latest reading.
+            changed: bool[n], the season is another than before: the compact regression starts anew.
+        """
+        if changed.any():
+            self.short.reset(as_slots(rows)[changed])
+        changes = inputs.track.changes[rows]
+        distances = (inputs.value[:, None] - inputs.track.level[rows]) * inputs.inverse[:, None]
+        distances = np.clip(distances / np.sqrt(np.array(SPANS) / 4), -BOUND, BOUND)
+        x = np.empty((len(changes), ORDER), dtype=np.float32)
+        x[:, :OWN_LAGS] = changes[:, :OWN_LAGS]
+        x[:, OWN_LAGS : OWN_LAGS + len(SPANS)] = distances
+        x[:, OWN_LAGS + len(SPANS) :] = changes[:, OWN_LAGS:]
+        seasonal = np.zeros((len(changes), SEASONAL + CLOCK), dtype=np.float32)
+        if inputs.view is not None:
+            self._see_season(inputs, inputs.view, seasonal)
+            at = OWN_LAGS + len(SPANS)
+            x[:, at : at + SEASONAL][inputs.has_season] = seasonal[inputs.has_season, :SEASONAL]
+            x[:, at + SEASONAL :][inputs.daily] = seasonal[inputs.daily, SEASONAL:]
+            weekly = inputs.has_season & ~inputs.daily
+            x[:, at + SEASONAL :][weekly] = changes[weekly, OWN_LAGS : OWN_LAGS + CLOCK]
+        self.waiting.regressors[rows] = x
+        self._see_long(rows, inputs, changes, distances, seasonal)
+
+    def _see_season(self, inputs: Inputs, view: SeasonalView, seasonal: NDArray[np.float32]) -> None:
+        seasonal[:, 0] = bounded(view.day_change)
+        seasonal[:, 1] = bounded(view.day_naive / 4)
+        seasonal[:, 2] = bounded(view.profile)
+        seasonal[:, 3] = bounded(view.profile_naive / 4)
+        if inputs.daily.any():
+            for k, wave in enumerate(clock(inputs.target_ns, DAY_NS)):
+                seasonal[:, SEASONAL + k] = np.where(inputs.daily, wave, 0.0)
+
+    def _see_long(
+        self,
+        rows: Rows,
+        inputs: Inputs,
+        changes: NDArray[np.float32],
+        distances: FloatArray,
+        seasonal: NDArray[np.float32],
+    ) -> None:
+        chosen, where = self._long(rows, np.ones(len(changes), dtype=np.bool_))
+        if not len(where):
+            return
+        x = np.empty((len(where), LONG_ORDER), dtype=np.float32)
+        before = self.long_waiting.regressors[chosen]
+        x[:, 0] = changes[where, 0]
+        x[:, 1:LONG_LAGS] = before[:, : LONG_LAGS - 1]
+        x[inputs.track.seen[rows][where] <= 1, :LONG_LAGS] = 0
+        at = LONG_LAGS + len(SPANS)
+        x[:, LONG_LAGS:at] = distances[where]
+        x[:, at : at + SEASONAL + CLOCK] = seasonal[where]
+        median = (inputs.value - inputs.track.median(rows)) * inputs.inverse
+        x[:, -2] = bounded(median[where] / 2)
+        x[:, -1] = 0.1
+        self.long_waiting.regressors[chosen] = x
+
+    def forecast(self, rows: Rows) -> tuple[FloatArray, FloatArray, BoolArray]:
+        """Moves of the compact and the long regression, float64[n] each, and bool[n] where there is a long one."""
+        short = self.short.forecast(rows, self.waiting.regressors[rows])
+        long = np.zeros(len(short))
+        there = np.zeros(len(short), dtype=np.bool_)
+        chosen, where = self._long(rows, np.ones(len(short), dtype=np.bool_))
+        if len(where):
+            long[where] = self.long.forecast(chosen, self.long_waiting.regressors[chosen].astype(np.float64))
+            there[where] = True
+        return short, long, there
+
+    def _long(self, rows: Rows, mask: BoolArray) -> tuple[NDArray[np.integer[Any]], NDArray[np.intp]]:
+        """Slots with a long regression among these rows, and where they stand."""
+        if isinstance(rows, slice) and rows.start >= self.long_series:
+            return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.intp)
+        slots = as_slots(rows)
+        where = np.flatnonzero((slots < self.long_series) & mask)
+        return slots[where], where
+
+
+def as_slots(rows: Rows) -> NDArray[np.integer[Any]]:
+    """Rows as an array of slots."""
+    return np.arange(rows.start, rows.stop) if isinstance(rows, slice) else rows
+
+
+def bounded(x: NDArray[Any]) -> NDArray[Any]:
+    """Clipped to what may enter something that learns."""
+    clipped: NDArray[Any] = np.clip(x, -BOUND, BOUND)
+    return clipped
