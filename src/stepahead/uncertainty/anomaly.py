@@ -7,13 +7,13 @@ from stepahead.contract.records import BoolArray, FloatArray, IntArray, SlotArra
 
 __all__ = ["Anomaly"]
 
-LEARNING = 500
+LEARNING = 250
 """Scores from which the stretch is no longer guessed from the quantiles but held by feedback."""
 STEP = 0.25
 NEVER = 1 << 40
 LEAST, MOST = 0.01, 14.0
 MATURE = 64
-"""Scores before the first flag: with n seen no conformal p-value is below 1 / (n + 1), though a power law may say so."""
+"""Scores before the first flag: with n seen no conformal p-value is below 1 / (n + 1), whatever a power law says."""
 EPISODE = 0.05
 """Share of the mean distance between two flags of a clean feed within which a flag belongs to the one before."""
 ECHO = 0.2
@@ -24,13 +24,13 @@ class Anomaly(Bank):
     """Tail probability and flag of a score that lies beyond an anchor quantile.
 
     The tail beyond the anchor (a quantile whose two-sided probability `anchor` is large enough to be tracked
-    directly) is taken as a power law, p = anchor · (distance / anchor distance)^(-a), with one unknown: the stretch κ, the
-    logarithm of how far beyond the anchor p falls to `rate`. A reading is flagged when it lies
-    beyond κ. κ rises by `STEP` at a flag and falls by `STEP · rate` at every reading, so that the share of flags
-    differs from `rate` by no more than (distance κ has moved) / (STEP × readings), whatever the errors' distribution:
-    adaptive conformal inference (Gibbs and Candès 2021, Proposition 4.1) at level 1 - rate. κ never falls below 0,
-    so a long quiet never brings the threshold under the anchor. Within an episode only the first flag counts in
-    full, so that an outage does not leave the series deaf for the thousands of readings that its flags would amount to.
+    directly) is taken as a power law, p = anchor · (distance / anchor distance)^(-a), with one unknown: the stretch
+    κ, the logarithm of how far beyond the anchor p falls to `rate`. A reading is flagged when it lies beyond κ. κ
+    rises by `STEP` at a flag and falls by `STEP · rate` at every reading, so that the share of flags differs from
+    `rate` by no more than (distance κ has moved) / (STEP × readings), whatever the errors' distribution: adaptive
+    conformal inference (Gibbs and Candès 2021, Proposition 4.1) at level 1 - rate. κ stays positive, so a long
+    quiet never brings the threshold under the anchor. Within an episode only the first flag counts in full, so
+    that an outage does not leave the series deaf for the thousands of readings that its flags would amount to.
 
     Args:
         rate: share of the readings of a clean feed that may be flagged, in (0, 1).
@@ -38,7 +38,7 @@ class Anomaly(Bank):
 
     Example:
         >>> bank = Anomaly(0.001, capacity=1)
-        >>> p, flag = bank.update(np.array([0]), np.array([2.0]), np.array([0.6]), np.array([500]))
+        >>> p, flag = bank.update(np.array([0]), np.array([2.0]), np.array([500]), None)
         >>> bool(p[0] < 0.001), flag.tolist()
         (True, [True])
     """
@@ -49,14 +49,14 @@ class Anomaly(Bank):
     def __init__(self, rate: float, capacity: int = 0) -> None:
         super().__init__({"stretch": Column(np.float64, fill=0.6), "quiet": Column(np.int64, fill=NEVER)}, capacity)
         self.rate = rate
-        self.anchor = min(max(20.0 * rate, 0.02), (1.0 + rate) / 2.0)
+        self.anchor = min(max(20.0 * rate, 0.04), (1.0 + rate) / 2.0)
         self._steepness = np.log(self.anchor / rate)
         self._episode = int(EPISODE / rate)
         # What a flag of a clean feed counts on the mean.
         self._fall = STEP * rate * (1.0 - (1.0 - ECHO) * (1.0 - (1.0 - rate) ** self._episode))
 
     def update(
-        self, slots: SlotArray, beyond: FloatArray, guess: FloatArray, seen: IntArray
+        self, slots: SlotArray, beyond: FloatArray, seen: IntArray, guess: FloatArray | None
     ) -> tuple[FloatArray, BoolArray]:
         """Judge readings, then learn from them.
 
@@ -64,13 +64,16 @@ class Anomaly(Bank):
             slots: int[n], distinct.
             beyond: float64[n], logarithm of (distance of the score from the median / that of the anchor);
                 below 0 the reading lies inside the anchor.
-            guess: float64[n], κ as the shape of the tracked quantiles suggests it, taken while the series is young.
             seen: int64[n], how many scores came before in each series.
+            guess: float64[n], κ as the shape of the tracked quantiles suggests it, taken while a series is young;
+                not needed when none is.
 
         Returns:
             p float64[n] in (0, anchor], of use where `beyond` ≥ 0; flag bool[n].
         """
-        stretch = np.where(seen < LEARNING, np.clip(guess, LEAST, MOST), self.stretch[slots])
+        stretch = self.stretch[slots]
+        if guess is not None:
+            stretch = np.where(seen < LEARNING, np.clip(guess, LEAST, MOST), stretch)
         p = self.anchor * np.exp(np.minimum(np.maximum(beyond, 0.0) / stretch, 40.0) * -self._steepness)
         mature = seen >= MATURE
         flag = (beyond >= stretch) & mature

@@ -1,6 +1,7 @@
 """How large a series' errors are right now: running sizes at several speeds, and which speed to believe."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stepahead.contract.bank import Bank, Column
 from stepahead.contract.records import FloatArray, IntArray, SlotArray
@@ -10,7 +11,12 @@ __all__ = ["ErrorScale"]
 SPANS = (12.0, 60.0, 400.0)
 """Memories, in readings: bursts last tens of readings, a day's volatility some hundreds."""
 FORGETTING = 0.99
-LEAST_EVIDENCE = -12.0
+MOST_EVIDENCE = 12.0
+TRUST = 0.65
+"""Weight of the speed that predicts best beside the slowest. At 1 intervals were 2% wider on recordings, and worse in
+pinball loss: a size that moves is estimated from few errors. Chosen on rows before the scored ranges."""
+CALM = 0.3
+"""An error counts at least this share of the slowest root: a feed that mostly stands still keeps its steps' size."""
 SMALLEST = 1e-140
 LARGEST_RATIO = 1e3
 
@@ -24,8 +30,7 @@ class ErrorScale(Bank):
     maximum-likelihood size is that very square. On a steady feed the slow speed wins and the size is
     steady; when volatility moves, a fast one takes over within a few readings.
 
-    Exact forecasts say nothing about the size of the errors that do occur, and are left out: a coarsely quantised
-    or seldom changing feed keeps the size of its steps.
+    Exact forecasts (a constant or coarsely quantised feed) tell the slowest speed nothing.
 
     Evidence is discounted as in Raftery, Kárný and Ettler (2010), "Online prediction under model uncertainty
     via dynamic model averaging", equation (15).
@@ -39,15 +44,14 @@ class ErrorScale(Bank):
     """
 
     roots: FloatArray
-    evidence: FloatArray
+    evidence: NDArray[np.float32]
     sized: IntArray
 
     def __init__(self, capacity: int = 0) -> None:
-        width = (len(SPANS),)
         super().__init__(
             {
-                "roots": Column(np.float64, width),
-                "evidence": Column(np.float64, width),
+                "roots": Column(np.float64, (len(SPANS),)),
+                "evidence": Column(np.float32, (len(SPANS) - 1,)),
                 "sized": Column(np.int64),
             },
             capacity,
@@ -56,12 +60,11 @@ class ErrorScale(Bank):
 
     def scale(self, slots: SlotArray) -> FloatArray:
         """Size float64[n] of the next error; 0 when nothing but exact forecasts (or nothing at all) was seen."""
-        roots = np.ascontiguousarray(self.roots[slots].T)
-        weights = np.exp(np.ascontiguousarray(self.evidence[slots].T))
-        total = weights[0] + weights[1] + weights[2]
-        weights *= roots
-        mean = (weights[0] + weights[1] + weights[2]) / total
-        return np.asarray(mean * mean)
+        fast, middle, slow = np.ascontiguousarray(self.roots.take(slots, axis=0).T)
+        for_fast, for_middle = np.exp(np.ascontiguousarray(self.evidence.take(slots, axis=0).T))
+        share = TRUST / (1.0 + for_fast + for_middle)
+        root = slow + share * (for_fast * (fast - slow) + for_middle * (middle - slow))
+        return np.asarray(root * root)
 
     def update(self, slots: SlotArray, error: FloatArray) -> None:
         """Learn from errors float64[n], finite, in the sensor's unit."""
@@ -69,23 +72,28 @@ class ErrorScale(Bank):
         sized = self.sized[slots] + inexact
         self.sized[slots] = sized
         root = np.sqrt(np.abs(error))
-        roots = np.ascontiguousarray(self.roots[slots].T)
+        roots = np.ascontiguousarray(self.roots.take(slots, axis=0).T)
+        shown = np.maximum(root, CALM * roots[-1])
 
         size = np.maximum(roots, SMALLEST)
-        surprise = np.minimum(root, size * LARGEST_RATIO)
-        surprise /= size
-        surprise += np.log(size, out=size)
-        evidence = np.ascontiguousarray(self.evidence[slots].T)
-        evidence *= FORGETTING
-        evidence -= 2.0 * inexact * surprise
-        evidence -= evidence.max(axis=0)
-        np.maximum(evidence, LEAST_EVIDENCE, out=evidence)
+        surprise = np.minimum(shown / size, LARGEST_RATIO).astype(np.float32)
+        size[:-1] /= size[-1]
+        better = np.log(np.clip(size[:-1], 1e-30, 1e30).astype(np.float32))
+        better += surprise[:-1]
+        better -= surprise[-1]
+        evidence = np.ascontiguousarray(self.evidence.take(slots, axis=0).T)
+        evidence *= np.float32(FORGETTING)
+        evidence -= np.float32(2.0) * better
+        np.clip(evidence, -MOST_EVIDENCE, MOST_EVIDENCE, out=evidence)
         # The first error has nothing to be compared with: the speeds start level.
         evidence *= sized > 1
         self.evidence[slots] = evidence.T
 
-        rates = np.maximum(self._rates, 1.0 / np.maximum(sized, 1)) * inexact
-        roots += rates * (root - roots)
+        rates = np.maximum(self._rates, 1.0 / np.maximum(sized, 1))
+        rates[-1] *= inexact
+        rates[:-1] *= shown - roots[:-1]
+        rates[-1] *= root - roots[-1]
+        roots += rates
         self.roots[slots] = roots.T
 
     def reset_dynamics(self, slots: SlotArray) -> None:
