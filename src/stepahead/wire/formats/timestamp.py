@@ -75,16 +75,17 @@ def _read_text(text: str, unit: TimeUnit) -> int | None:
     text = text.strip()
     if len(text) > LONGEST:
         return None
-    if unit != "iso8601":
+    if text[4:5] != "-" and unit != "iso8601":
         if text.isdecimal() and text.isascii():
             return _from_int(int(text), unit)
         try:
             return _from_float(float(text), unit)
         except ValueError:
-            if unit != "auto":
-                return None
+            pass  # it may be a date in ISO 8601's short form
+    if unit not in ("auto", "iso8601"):
+        return None
     nanoseconds = 0
-    if found := FRACTION.match(text):
+    if ("." in text or "," in text) and (found := FRACTION.match(text)):
         # datetime holds microseconds; the digits below them are kept aside.
         whole, digits, zone = found.groups()
         nanoseconds = int(digits[:9].ljust(9, "0"))
