@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from stepahead.telemetry.digits import aligned, clock, decimals, percent, shorten, signed, sparkline
-from stepahead.telemetry.scoreboard import Scoreboard, SeriesScore
+from stepahead.telemetry.scoreboard import HISTORY, Scoreboard, SeriesScore
 
 __all__ = ["live_table", "plain_line", "summary"]
 
@@ -170,6 +170,7 @@ def _series_table(rows: Sequence[SeriesScore], width: int, stride: int, now_s: f
     used = sum(max(len(name), *map(len, texts)) + 2 for name, texts, _ in columns) + 3
     name_width = min(max(len("series"), *(len(s.key) for s in rows)), max(width - used - 14, 8))
     spark_width = min(max(width - used - name_width - 3, 0), 60)
+    stride = min(stride, 1 << int(math.log2(max(HISTORY // max(spark_width, 1), 1))))
     table = _plain_table()
     table.add_column("", width=1)
     table.add_column("series", width=name_width, no_wrap=True)
