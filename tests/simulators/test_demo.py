@@ -163,9 +163,7 @@ def test_bad_usage_names_the_flag_and_has_exit_code_2(arguments: list[str], word
         raise result.exception
 
 
-@pytest.mark.parametrize(
-    "arguments", [["demo", "--series", "0"], ["simulate", "--qos", "2"], ["demo", "--broker-port", "-1"]]
-)
+@pytest.mark.parametrize("arguments", ["demo --series 0", "simulate --qos 2", "demo --broker-port -1"])
 def test_typer_refuses_what_is_out_of_range(arguments: str) -> None:
     app = typer.Typer()
     register(app)
