@@ -7,7 +7,7 @@ from stepahead.contract.records import BoolArray, FloatArray, IntArray, SlotArra
 
 __all__ = ["Anomaly"]
 
-LEARNING = 250
+LEARNING = 500
 """Scores from which the stretch is no longer guessed from the quantiles but held by feedback."""
 STEP = 0.25
 NEVER = 1 << 40

@@ -25,8 +25,7 @@ NARROWEST = np.float32(1e-6)
 SMALLEST = 1e-280
 LARGEST_SCORE = 1e6
 YOUNG = 6.0
-
-
+"""The size is taken larger by this share of one over the number of errors it was learned from."""
 BLOCK = 2048
 """Rows handled at once: the working arrays stay in the cache, and with the allocator (10,000 at once cost 3× more)."""
 
