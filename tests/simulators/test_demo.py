@@ -121,6 +121,14 @@ def test_a_forecaster_that_dies_is_reported_with_its_last_words() -> None:
         Demo(quiet(), seconds=5, command=broken).run()
 
 
+def test_the_forecaster_is_told_what_the_embedded_broker_can_bear() -> None:
+    def telling(url: str) -> list[str]:
+        return [sys.executable, "-c", "import os; raise SystemExit('qos ' + os.environ['STEPAHEAD_BROKER__QOS'])"]
+
+    with pytest.raises(StepaheadError, match="qos 0"):
+        Demo(quiet(), seconds=5, command=telling).run()
+
+
 def test_a_forecaster_that_stays_silent_is_given_up() -> None:
     def silent(url: str) -> list[str]:
         return [sys.executable, "-c", "import time; time.sleep(60)"]
