@@ -81,7 +81,7 @@ def test_every_flipped_bit_of_a_manifest_is_detected() -> None:
     for at in range(8 * len(data)):
         flipped = bytearray(data)
         flipped[at // 8] ^= 1 << at % 8
-        with pytest.raises(StateError, match="snapshot 7: manifest.json"):
+        with pytest.raises(StateError, match=r"snapshot 7: manifest\.json"):
             load_manifest(bytes(flipped), 7)
     with pytest.raises(StateError, match="is that of snapshot 7"):
         load_manifest(data, 8)
