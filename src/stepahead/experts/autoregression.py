@@ -68,7 +68,7 @@ class Autoregression:
     def __init__(self, long_series: int, capacity: int = 0) -> None:
         self.long_series = long_series
         self.short = RecursiveLeastSquares(
-            ORDER, forgetting=0.998, robust=1.5, trace_cap=1e2, dtype=np.float32, capacity=capacity
+            ORDER, forgetting=0.998, robust=1.5, trace_cap=30.0, dtype=np.float32, capacity=capacity
         )
         self.waiting = Waiting(ORDER, capacity)
         few = min(capacity, long_series)
