@@ -89,3 +89,20 @@ def test_series_together_equal_each_alone(seed: int, dtype: type) -> None:
             alone[slot].update(slice(0, 1), x[i : i + 1], error[i : i + 1])
     for slot in range(series):
         np.testing.assert_array_equal(together.covariance[slot], alone[slot].covariance[0])
+
+
+def test_a_covariance_that_takes_every_fifth_reading_learns_as_well() -> None:
+    random = np.random.default_rng(9)
+    series, order, steps = 30, 4, 3000
+    x = random.normal(size=(steps, series, order))
+    y = x @ np.array([1.0, -0.5, 0.25, 0.0]) + random.normal(size=(steps, series))
+    squares = []
+    for every in (1, 5):
+        bank = RecursiveLeastSquares(order, forgetting=0.995, every=every, dtype=np.float32, capacity=series)
+        total = 0.0
+        for t in range(steps):
+            error = y[t] - bank.forecast(slice(0, series), x[t])
+            bank.update(slice(0, series), x[t], error)
+            total += float((error**2).sum()) if t >= 500 else 0.0
+        squares.append(total / series / (steps - 500))
+    assert squares[1] <= 1.01 * squares[0]
