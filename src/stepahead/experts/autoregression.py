@@ -24,6 +24,9 @@ LAGS = OWN_LAGS + SEASONAL + CLOCK
 LONG_LAGS = 32
 LONG_ORDER = LONG_LAGS + len(SPANS) + SEASONAL + CLOCK + 2
 
+EVERY = 5
+"""Covariances take in every fifth reading: no usual season is a multiple of five, so every phase is seen."""
+
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
@@ -68,11 +71,13 @@ class Autoregression:
     def __init__(self, long_series: int, capacity: int = 0) -> None:
         self.long_series = long_series
         self.short = RecursiveLeastSquares(
-            ORDER, forgetting=0.998, robust=1.5, trace_cap=1e2, dtype=np.float32, capacity=capacity
+            ORDER, forgetting=0.998, robust=1.5, trace_cap=30.0, every=EVERY, dtype=np.float32, capacity=capacity
         )
         self.waiting = Waiting(ORDER, capacity)
         few = min(capacity, long_series)
-        self.long = RecursiveLeastSquares(LONG_ORDER, forgetting=0.9995, robust=1.0, trace_cap=1e2, capacity=few)
+        self.long = RecursiveLeastSquares(
+            LONG_ORDER, forgetting=0.9995, robust=1.0, trace_cap=1e2, every=EVERY, capacity=few
+        )
         self.long_waiting = Waiting(LONG_ORDER, few)
 
     @property

@@ -12,6 +12,9 @@ from stepahead.experts.rows import Rows
 __all__ = ["Mixture", "turned"]
 
 SPREAD_RATE = np.float32(0.01)
+MIDDLE_UP = np.float32(1.015)
+"""A running median by stochastic approximation: up by this factor when below, down by it when above."""
+LEAST_BEND = np.float32(0.02)
 
 
 class Mixture(Bank):
@@ -21,7 +24,9 @@ class Mixture(Bank):
     linearised at the mixture (the gradient trick, so that the mixture competes with the best *convex combination*) and
     corrected by the second-order term of Bernstein aggregation. The rate falls as the regret varies, so an
     expert that differs little from the others is told apart as surely as one that differs much. Losses are measured
-    in units of the mixture's own running error: an error below `bend` of it counts by its square, above by its size.
+    in units of the mixture's own running error: an error below `bend` running *medians* of its size counts by
+    its square, above by its size. The median and not the mean, since a feed that mostly repeats itself and jumps now
+    and then has a median error near 0, and there persistence must win.
 
     With discount 1 the regret against every convex combination grows like the square root of its own variance, as in
     the papers; with a discount γ the same bound holds over the last 1/(1-γ) readings, whichever they are.
@@ -32,7 +37,7 @@ class Mixture(Bank):
         experts: number of experts, E; the first is the one that is always ready.
         discount: γ, factor on past regrets and variances at each step.
         first_share: prior weight of the first expert; the others share the rest.
-        bend: where Huber's loss turns from squared to absolute.
+        bend: where Huber's loss turns from squared to absolute, in running medians of the absolute error.
         capacity: number of slots to start with.
 
     Source:
@@ -55,6 +60,7 @@ class Mixture(Bank):
     regret: NDArray[np.float32]
     variance: NDArray[np.float32]
     spread: NDArray[np.float32]
+    middle: NDArray[np.float32]
 
     MOST_RATE = 0.25
     FAR = 2.0
@@ -65,7 +71,7 @@ class Mixture(Bank):
         experts: int,
         discount: float = 0.998,
         first_share: float = 0.3,
-        bend: float = 0.7,
+        bend: float = 1.2,
         capacity: int = 0,
     ) -> None:
         self.experts = experts
@@ -80,6 +86,7 @@ class Mixture(Bank):
                 "regret": Column(np.float32, (experts,)),
                 "variance": Column(np.float32, (experts,)),
                 "spread": Column(np.float32, (), 1.0),
+                "middle": Column(np.float32, (), 1.0),
             },
             capacity,
         )
@@ -125,7 +132,10 @@ class Mixture(Bank):
         """
         spread = self.spread[rows]
         error = mixed - target.astype(np.float32)
-        slope = np.clip(error / (spread * self.bend), -1, 1)
+        size = np.abs(error)
+        middle = self.middle[rows]
+        bend = self.bend * np.maximum(middle, LEAST_BEND * spread)
+        slope = np.clip(error / bend, -1, 1)
         variance = turned(self.variance[rows])
         gain = (mixed - moves) / spread
         np.clip(gain, -self.FAR, self.FAR, out=gain)
@@ -138,8 +148,10 @@ class Mixture(Bank):
         variance += square
         self.variance[rows] = variance.T
         # Five errors at most, so that a spike does not blind the mixture to what comes after it.
-        moved = spread + SPREAD_RATE * (np.minimum(np.abs(error), 5 * spread) - spread)
+        moved = spread + SPREAD_RATE * (np.minimum(size, 5 * spread) - spread)
         self.spread[rows] = np.where(ready[0], np.maximum(moved, np.float32(0.01)), spread)
+        middle = middle * np.where(size > middle, MIDDLE_UP, 1 / MIDDLE_UP)
+        self.middle[rows] = np.where(ready[0], np.clip(middle, np.float32(1e-4), np.float32(1e4)), self.middle[rows])
 
     def _rates(self, variance: NDArray[np.float32]) -> NDArray[np.float32]:
         rate: NDArray[np.float32] = np.sqrt(self._log_experts / (variance + np.float32(1e-3)))
