@@ -258,7 +258,7 @@ class Engine:
         n = len(self.table)
         slots = np.arange(n, dtype=np.int32)
         ours = (self.table.cohort[:n] == number) & (self.table.unit[:n] == slots) & (self._cadence.seen(slots) > 0)
-        return slots[ours]
+        return np.asarray(slots[ours])
 
     def _adopt(self, result: TuneResult | None) -> None:
         """Let the gate judge a fine-tune, and swap the weights in if it passes: between two batches, never within."""

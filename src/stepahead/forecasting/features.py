@@ -27,7 +27,7 @@ def season_steps(season_ns: int, period_ns: IntArray, memory: int) -> IntArray:
     period = np.maximum(period_ns, 1)
     steps = (season_ns + period // 2) // period
     fits = (period_ns > 0) & (steps >= 2) & (steps <= memory) & (np.abs(steps * period - season_ns) <= season_ns // 100)
-    return np.where(fits, steps, 0)
+    return np.where(fits, steps, 0).astype(np.int64)
 
 
 def step_inputs(

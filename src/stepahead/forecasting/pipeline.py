@@ -208,7 +208,7 @@ class Pipeline:
         member = slots - self._table.unit[slots]
         together[of_unit, member] = z
         here[of_unit, member] = True
-        return together[of_unit], here.all(axis=1)[of_unit]
+        return together[of_unit], np.asarray(here.all(axis=1))[of_unit]
 
     def _cut_windows(self, cohort: Cohort, turn: Turn) -> None:
         """Set aside the windows that this turn completed, one per unit."""
