@@ -25,9 +25,8 @@ ROWS = "\n".join(f"2020-01-01 {i // 60:02}:{i % 60:02}:00,{i % 7},{(i * i) % 11}
 @pytest.fixture
 def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     """Run the program in this process, with a plug-free `stepahead.commands` and a fake engine and program."""
-    engine, program = ModuleType("stepahead.forecasting.engine"), ModuleType("stepahead.service.program")
-    engine.Engine = FakeEngine  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, engine.__name__, engine)
+    program = ModuleType("stepahead.service.program")
+    monkeypatch.setattr(cli, "load_engine", lambda: FakeEngine)
     monkeypatch.setitem(sys.modules, program.__name__, program)
     monkeypatch.setattr(cli, "entry_points", lambda group: ())
 

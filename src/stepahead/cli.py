@@ -1,8 +1,9 @@
 """The command line: flags into settings, errors into exit codes. Imports what takes long only inside a command."""
 
 import json
+import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.metadata import entry_points, version
 from pathlib import Path
 from typing import Annotated, Any, Optional
@@ -49,7 +50,7 @@ def run(
         flags["subscriptions"] = [{"filter": topic_filter} for topic_filter in subscribe]
     settings = effective(config, flags, assign)
     # Imported here: it brings torch, which takes seconds that `--help` need not wait for.
-    from stepahead.service.program import run as run_program  # type: ignore[import-not-found, unused-ignore]
+    from stepahead.service.program import run as run_program
 
     raise typer.Exit(run_program(settings))
 
@@ -87,11 +88,16 @@ def evaluate(
     run_evaluate(options, settings, load_engine)
 
 
-def load_engine() -> Any:
-    """The engine's class; torch comes with it."""
-    from stepahead.forecasting.engine import Engine  # type: ignore[import-not-found, unused-ignore]
+def load_engine() -> Callable[[Any], Any]:
+    """What makes an engine that fine-tunes in line, its members side by side; torch comes with it."""
+    import torch
 
-    return Engine
+    from stepahead.forecasting.engine import Engine
+    from stepahead.learning.trainer import InlineTrainer
+
+    # Members train side by side, one core each: two threads inside one small product would only wait on each other.
+    torch.set_num_threads(1)
+    return lambda settings: Engine(settings, InlineTrainer(settings.learning, threads=os.cpu_count() or 1))
 
 
 @config.command()

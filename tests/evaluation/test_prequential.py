@@ -1,7 +1,6 @@
 """Forecast first, learn after: not one row of the future leaks, and the test can tell."""
 
 from collections.abc import Callable
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -13,18 +12,12 @@ from stepahead.contract.settings import EngineSettings, Settings
 from stepahead.evaluation.evaluate import evaluate, scored_range
 from stepahead.evaluation.prequential import Play, play_engine, settings_for_evaluation
 from stepahead.evaluation.recording import Recording
+from stepahead.forecasting.engine import Engine
 from tests.evaluation.conftest import FakeEngine
 
 MakeRecording = Callable[..., Recording]
 SETTINGS = Settings()
-
-
-def engines() -> list[Any]:
-    if find_spec("stepahead.forecasting.engine") is None:
-        return [FakeEngine]
-    from stepahead.forecasting.engine import Engine  # type: ignore[import-not-found, unused-ignore]
-
-    return [FakeEngine, Engine]
+ENGINES = [FakeEngine, Engine]
 
 
 def play(recording: Recording, engine: Any) -> Play:
@@ -64,7 +57,7 @@ class LeakyEngine(FakeEngine):
         return answer
 
 
-@pytest.mark.parametrize("engine", engines(), ids=lambda e: e.__module__.rsplit(".", 1)[-1])
+@pytest.mark.parametrize("engine", ENGINES, ids=lambda e: e.__module__.rsplit(".", 1)[-1])
 @pytest.mark.parametrize("row", [1, 30, 170, 239])
 def test_not_one_row_of_the_future_leaks(make_recording: MakeRecording, engine: Any, row: int) -> None:
     recording = make_recording(rows=240, columns=2)

@@ -13,7 +13,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from stepahead.contract.errors import StateError
 
-__all__ = ["Bank", "Column"]
+__all__ = ["Bank", "Column", "Composite"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,3 +101,57 @@ class Bank:
             int(np.dtype(column.dtype).itemsize * np.prod(column.shape, dtype=np.int64))
             for column in self._columns.values()
         )
+
+
+class Composite:
+    """Several banks over the same slots, which grow, reset, save and load as one.
+
+    Args:
+        parts: name -> bank or composite; names hold no dot.
+
+    Example:
+        >>> pair = Composite({"a": Bank({"x": Column(np.int8)}), "b": Bank({"y": Column(np.float64, (3,))})})
+        >>> pair.grow(2); sorted(pair.state_dict()), pair.capacity, pair.bytes_per_series()
+        (['a.x', 'b.y'], 2, 25)
+    """
+
+    def __init__(self, parts: "Mapping[str, Bank | Composite]") -> None:
+        self.parts = dict(parts)
+
+    @property
+    def capacity(self) -> int:
+        """Number of slots."""
+        return next(iter(self.parts.values())).capacity
+
+    def grow(self, capacity: int) -> None:
+        """Make room for `capacity` slots; never shrinks."""
+        for part in self.parts.values():
+            part.grow(capacity)
+
+    def reset(self, slots: NDArray[np.integer[Any]]) -> None:
+        """Put these slots back to the state of a newborn series."""
+        for part in self.parts.values():
+            part.reset(slots)
+
+    def state_dict(self) -> dict[str, NDArray[Any]]:
+        """Copies of all arrays, named `part.column`."""
+        return {f"{name}.{key}": array for name, part in self.parts.items() for key, array in part.state_dict().items()}
+
+    def load_state_dict(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Take over arrays made by `state_dict`.
+
+        Raises:
+            StateError: a column is missing, unknown, or of another shape or dtype.
+        """
+        theirs: dict[str, dict[str, NDArray[Any]]] = {name: {} for name in self.parts}
+        for key, array in state.items():
+            name, _, column = key.partition(".")
+            if name not in theirs:
+                raise StateError(f"{type(self).__name__}: columns unknown: {key}")
+            theirs[name][column] = array
+        for name, part in self.parts.items():
+            part.load_state_dict(theirs[name])
+
+    def bytes_per_series(self) -> int:
+        """Memory that one series costs in all parts."""
+        return sum(part.bytes_per_series() for part in self.parts.values())

@@ -192,6 +192,9 @@ class LearningSettings(Section):
     held_out: int = Field(
         8, ge=1, le=1024, description="newest steps of a series that are not trained on: the gate looks at them"
     )
+    boost: float = Field(
+        1.0, ge=1, le=100, description="the first fine-tunes' rate, in units of the member's; falls with their root"
+    )
     clip_norm: float = Field(1.0, gt=0, description="gradients are clipped to this norm")
     drift: bool = Field(True, description="also fine-tune when ADWIN finds drift in the forecast error")
     drift_cooldown: int = Field(24, ge=0, description="readings per series between two fine-tunes begun by drift")

@@ -235,7 +235,7 @@ def newest_windows(units: SlotArray, members: int, banks: Banks) -> Windows:
     cadence, history = banks.cadence, banks.history
     period_ns = cadence.period_ns(units)
     return history.windows(
-        units[:, None] + np.arange(members, dtype=np.int32),
+        (units[:, None] + np.arange(members)).astype(np.int32),
         end_ns=cadence.last_ns[units],
         period_ns=period_ns,
         span_ns=cadence.span_ns(units),

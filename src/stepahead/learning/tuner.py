@@ -17,7 +17,7 @@ from stepahead.contract.settings import LearningSettings
 from stepahead.network.ensemble import Weights, weights_of
 from stepahead.network.lstm import MemberNetwork, NetworkShape
 
-__all__ = ["Sequences", "TuneRequest", "TuneResult", "tune"]
+__all__ = ["Sequences", "TuneRequest", "TuneResult", "rate_of", "tune"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,13 +124,30 @@ def tune(
     )
 
 
+def rate_of(member: int, number: int, settings: LearningSettings) -> float:
+    """AdamW's rate: high while everything is new, then falling with the square root of time to the member's own.
+
+    The fall is that of online gradient descent (Zinkevich, ICML 2003); the floor is there because feeds change.
+
+    Args:
+        member: 0 .. M-1.
+        number: of the fine-tune, from 1.
+        settings: `rates` and `boost`.
+
+    Example:
+        >>> [rate_of(0, k, LearningSettings(rates=(0.001,), boost=6)) for k in (1, 4, 36, 100)]
+        [0.006, 0.003, 0.001, 0.001]
+    """
+    return settings.rates[member % len(settings.rates)] * max(1.0, settings.boost / number**0.5)
+
+
 def _tune_member(
     request: TuneRequest, settings: LearningSettings, member: int, out_of_time: Callable[[], bool]
 ) -> tuple[dict[str, NDArray[np.float32]], dict[str, NDArray[np.float32]], list[float], bool]:
     network = MemberNetwork(request.shape, seed=0)
     _load(network, request.weights[member])
     champion_loss = _examine(network, request.exam)
-    optimiser = torch.optim.AdamW(network.parameters(), lr=settings.rates[member % len(settings.rates)])
+    optimiser = torch.optim.AdamW(network.parameters(), lr=rate_of(member, request.number, settings))
     _load_moments(optimiser, network, request.optimisers[member] if request.optimisers else {})
     train_losses: list[float] = []
     for batch in request.batches[member]:

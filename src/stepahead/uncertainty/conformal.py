@@ -1,13 +1,11 @@
 """Prediction intervals whose coverage is held by feedback, and the p-value of every reading."""
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stepahead.contract.bank import Bank, Column
-from stepahead.contract.errors import StateError
+from stepahead.contract.bank import Bank, Column, Composite
 from stepahead.contract.records import BoolArray, FloatArray, IntArray, SlotArray
 from stepahead.contract.settings import IntervalSettings
 from stepahead.uncertainty.anomaly import LEARNING, MATURE, Anomaly
@@ -69,7 +67,7 @@ class Pending(Bank):
         )
 
 
-class Conformal:
+class Conformal(Composite):
     """Intervals around one-step forecasts, distribution-free and online, and the anomaly flag.
 
     The score of a reading is its error over the running size of errors (`ErrorScale`). The interval of level c
@@ -112,17 +110,14 @@ class Conformal:
         self._next = tails.index(INTERIOR[0]) - tails.index(anchor) if anchor < INTERIOR[0] else 1
         self._mass = np.diff(levels[self._inside]).astype(np.float32)[:, None]
         self._outside = np.float32(anchor)
-        self._parts: dict[str, Bank] = {
-            "scale": self._scale,
-            "quantiles": self._quantiles,
-            "anomaly": self._anomaly,
-            "pending": self._pending,
-        }
-
-    @property
-    def capacity(self) -> int:
-        """Number of slots."""
-        return self._pending.capacity
+        super().__init__(
+            {
+                "scale": self._scale,
+                "quantiles": self._quantiles,
+                "anomaly": self._anomaly,
+                "pending": self._pending,
+            }
+        )
 
     def forecast(self, slots: SlotArray, value: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Interval of the next reading of each series, and remember it for scoring.
@@ -223,34 +218,3 @@ class Conformal:
         """After a gap: drop the waiting forecast and the burst of errors that may have been going on."""
         self._pending.waiting[slots] = False
         self._scale.reset_dynamics(slots)
-
-    def grow(self, capacity: int) -> None:
-        """Make room for `capacity` slots."""
-        for part in self._parts.values():
-            part.grow(capacity)
-
-    def reset(self, slots: SlotArray) -> None:
-        """Put these slots back to the state of a newborn series."""
-        for part in self._parts.values():
-            part.reset(slots)
-
-    def state_dict(self) -> dict[str, NDArray[Any]]:
-        """Copies of all arrays by part and name."""
-        return {f"{name}.{key}": a for name, part in self._parts.items() for key, a in part.state_dict().items()}
-
-    def load_state_dict(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Take over arrays made by `state_dict`.
-
-        Raises:
-            StateError: a column is missing, unknown, or of another shape or dtype.
-        """
-        unknown = sorted(key for key in state if key.partition(".")[0] not in self._parts)
-        if unknown:
-            raise StateError(f"Conformal: columns unknown: {unknown}")
-        for name, part in self._parts.items():
-            mine = {key.partition(".")[2]: a for key, a in state.items() if key.partition(".")[0] == name}
-            part.load_state_dict(mine)
-
-    def bytes_per_series(self) -> int:
-        """Memory that one series costs."""
-        return sum(part.bytes_per_series() for part in self._parts.values())

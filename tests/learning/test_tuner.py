@@ -1,0 +1,117 @@
+"""A fine-tune learns what can be learned, and its result is a function of its request."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+
+from stepahead.contract.settings import LearningSettings
+from stepahead.learning.gate import judge
+from stepahead.learning.tuner import Sequences, TuneRequest, TuneResult, tune
+from stepahead.network.ensemble import weights_of
+from stepahead.network.lstm import MemberNetwork, NetworkShape
+
+SHAPE = NetworkShape(features=2, hidden=8, embedding=0)
+SETTINGS = LearningSettings(rates=(0.01,), window_steps=24, burn_in=4, held_out=4, windows=16)
+
+
+def autoregression(seed: int, windows: int = 16, steps: int = 20) -> Sequences:
+    """x_t = 0.8 x_{t-1} + noise of deviation 0.3: the best forecast is 0.8 x."""
+    rng = np.random.default_rng(seed)
+    x = np.zeros((windows, steps + 1))
+    for t in range(1, steps + 1):
+        x[:, t] = 0.8 * x[:, t - 1] + 0.3 * rng.normal(size=windows)
+    inputs = np.stack([x[:, :-1], np.zeros_like(x[:, :-1])], axis=-1).astype(np.float32)
+    targets = x[:, 1:, None].astype(np.float32)
+    return Sequences(inputs, np.arange(windows), targets, np.ones_like(targets))
+
+
+def request(steps: int = 60, members: int = 2) -> TuneRequest:
+    batches = [[autoregression(100 * m + s) for s in range(steps)] for m in range(members)]
+    weights = [weights_of(MemberNetwork(SHAPE, seed=m)) for m in range(members)]
+    return TuneRequest("default", 1, SHAPE, weights, [], batches, autoregression(9999, windows=200))
+
+
+def equal(a: TuneResult, b: TuneResult) -> bool:
+    return all(
+        (x[name] == y[name]).all()
+        for x, y in zip([*a.weights, *a.optimisers], [*b.weights, *b.optimisers], strict=True)
+        for name in x
+    )
+
+
+def test_it_comes_near_the_best_possible_loss_of_a_known_process() -> None:
+    result = tune(request(steps=300), SETTINGS)
+    best = 0.5 * 0.3**2  # Huber's loss is half the square for errors this small
+    assert (result.challenger_loss < 1.1 * best).all()
+    assert (result.champion_loss > 2 * best).all()
+    assert judge(result).adopt.all()
+
+
+def test_threads_change_nothing_and_the_request_stays_as_it_was() -> None:
+    asked = request(steps=5)
+    before = [member["lstm.weight_hh_l0"].copy() for member in asked.weights]
+    assert equal(tune(asked, SETTINGS, threads=1), tune(asked, SETTINGS, threads=2))
+    assert all((m["lstm.weight_hh_l0"] == kept).all() for m, kept in zip(asked.weights, before, strict=True))
+
+
+def test_the_optimiser_goes_on_where_it_was() -> None:
+    """Two fine-tunes in a row equal one of all their steps."""
+    whole = request(steps=6, members=1)
+    first = tune(TuneRequest("default", 1, SHAPE, whole.weights, [], [whole.batches[0][:3]], whole.exam), SETTINGS)
+    second = tune(
+        TuneRequest("default", 2, SHAPE, first.weights, first.optimisers, [whole.batches[0][3:]], whole.exam), SETTINGS
+    )
+    assert equal(second, tune(whole, SETTINGS))
+
+
+def test_steps_with_weight_zero_or_in_the_burn_in_teach_nothing() -> None:
+    asked = request(steps=1, members=1)
+    batch = asked.batches[0][0]
+    poisoned = batch.targets.copy()
+    poisoned[:, : SETTINGS.burn_in] = 1e3
+    poisoned[:, 10] = 1e3
+    weight = batch.weight.copy()
+    weight[:, 10] = 0
+    clean, dirty = (
+        TuneRequest(
+            "default", 1, SHAPE, asked.weights, [], [[Sequences(batch.inputs, batch.series, t, weight)]], asked.exam
+        )
+        for t in (batch.targets, poisoned)
+    )
+    assert equal(tune(clean, SETTINGS), tune(dirty, SETTINGS))
+
+
+def test_a_fine_tune_that_takes_too_long_stops_and_says_so() -> None:
+    ticks = itertools.count(0, 25.0)
+    result = tune(request(steps=50, members=1), SETTINGS, clock=lambda: next(ticks))
+    assert result.gave_up
+    assert torch.isfinite(torch.from_numpy(result.weights[0]["head.weight"])).all()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_poison_is_never_adopted(seed: int) -> None:
+    """Targets and rates that make training diverge: the challenger is not finite or worse, and thrown away."""
+    rng = np.random.default_rng(seed)
+    asked = request(steps=30, members=1)
+    poisoned = [
+        [
+            Sequences(
+                b.inputs, b.series, (rng.normal(size=b.targets.shape) * 10.0 ** (4 * seed)).astype(np.float32), b.weight
+            )
+            for b in asked.batches[0]
+        ]
+    ]
+    wild = LearningSettings(rates=(0.99,), window_steps=24, burn_in=4, held_out=4, windows=16, clip_norm=1e9)
+    result = tune(TuneRequest("default", 1, SHAPE, asked.weights, [], poisoned, asked.exam), wild)
+    assert not judge(result).any
+
+
+def test_weights_that_are_not_finite_do_not_pass_the_gate_whatever_the_exam_says() -> None:
+    result = tune(request(steps=1, members=2), SETTINGS)
+    broken = [dict(member) for member in result.weights]
+    broken[0]["head.bias"] = np.array([np.inf], np.float32)
+    lucky = np.zeros(2)
+    verdict = judge(TuneResult("default", 1, broken, result.optimisers, lucky, lucky + 1, lucky, gave_up=False))
+    assert verdict.adopt.tolist() == [False, True]
