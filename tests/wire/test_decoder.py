@@ -216,6 +216,13 @@ def test_a_field_keeps_its_series_whatever_else_comes() -> None:
     assert desk.rows(b'{"hum": 6, "temp": 7}') == [("s/a/hum", 0, 6.0), ("s/a/temp", 0, 7.0)]
 
 
+def test_what_was_text_may_become_a_number() -> None:
+    desk = Desk()
+    desk.rows(b'{"a": 1, "b": "off"}', b'{"a": 1, "b": "off"}')
+    assert desk.rows(b'{"a": 1, "b": 2}') == [("s/a/a", 0, 1.0), ("s/a/b", 0, 2.0)]
+    assert desk.rows(b'{"a": 1, "b": {"c": 3}}') == [("s/a/a", 0, 1.0), ("s/a/b/c", 0, 3.0)]
+
+
 def test_one_series_too_many_is_refused_and_leaves_nothing_behind() -> None:
     desk = Desk(limit=2)
     floods = [(b"s/%d" % i, b'{"value": 1}') for i in range(500)]

@@ -107,6 +107,12 @@ def test_none_gives_none_and_keys_are_asked_once() -> None:
     assert len(asked) == 4
 
 
+def test_many_come_in_order() -> None:
+    values = [[float(i)] for i in range(2000)]
+    rows = ForecastEncoder("out", [0.9], KEYS.__getitem__).encode(forecasts(values, [0.0] * 2000))
+    assert [[json.loads(payload)["value"]] for _, payload in rows] == values
+
+
 def test_status() -> None:
     assert json.loads(encode_status("online", series=3, text="ä")) == {"status": "online", "series": 3, "text": "ä"}
     assert offline_status() == b'{"status":"offline"}'
