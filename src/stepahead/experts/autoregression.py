@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from stepahead.contract.bank import Bank, Column
 from stepahead.contract.records import BoolArray, FloatArray, IntArray
 from stepahead.experts.regression import RecursiveLeastSquares
-from stepahead.experts.rows import Rows
+from stepahead.experts.rows import Rows, as_slots
 from stepahead.experts.season import DAY_NS
 from stepahead.experts.seasonal import SeasonalView, clock
 from stepahead.experts.track import BOUND, SPANS, Track
@@ -197,11 +197,6 @@ class Autoregression:
         slots = as_slots(rows)
         where = np.flatnonzero((slots < self.long_series) & mask)
         return slots[where], where
-
-
-def as_slots(rows: Rows) -> NDArray[np.integer[Any]]:
-    """Rows as an array of slots."""
-    return np.arange(rows.start, rows.stop) if isinstance(rows, slice) else rows
 
 
 def bounded(x: NDArray[Any]) -> NDArray[Any]:
