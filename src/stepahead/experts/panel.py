@@ -88,7 +88,7 @@ class Panel:
         self.season = Season(settings.season, length, capacity)
         self.memory = Memory(length, capacity)
         self.autoregression = Autoregression(settings.long_series, capacity if settings.autoregression else 0)
-        self.mixture = Mixture(len(self.names), capacity=capacity)
+        self.mixture = Mixture(len(self.names), least_bend=settings.spike_bend, capacity=capacity)
         self.pending = Pending(len(self.names), capacity)
 
     @property
