@@ -82,6 +82,18 @@ def test_what_mostly_repeats_itself_is_left_to_persistence() -> None:
     assert np.abs(mixed - jump)[500:].mean() <= 1.005 * np.abs(jump)[500:].mean()
 
 
+def test_least_bend_trades_the_median_for_the_mean_of_a_feed_that_jumps() -> None:
+    random = np.random.default_rng(9)
+    target = np.where(random.random(4000) < 0.2, 4.0, 0.0)
+    # The median is 0, the mean 0.8; both experts are always right about theirs.
+    moves = np.stack([np.zeros(4000), np.full(4000, 0.8)], axis=1)
+    near_median, near_mean = (
+        mix(Mixture(2, least_bend=least, capacity=1), moves, target)[1000:].mean() for least in (0.01, 1.0)
+    )
+    assert near_median < 0.1
+    assert near_mean > 2 * near_median
+
+
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1))
 def test_series_together_equal_each_alone(seed: int) -> None:

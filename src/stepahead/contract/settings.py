@@ -215,6 +215,13 @@ class ExpertSettings(Section):
     seasonal: bool = Field(True, description="value one season ago")
     season: int = Field(0, ge=0, le=4096, description="season in readings; 0 = found online")
     autoregression: bool = Field(True, description="online autoregression by recursive least squares")
+    spike_bend: float = Field(
+        0.02,
+        ge=0.001,
+        le=1,
+        description="how a feed that mostly stands still and jumps is forecast: small = near its median, best in "
+        "absolute error; 1 = near its mean, best in squared error",
+    )
     long_series: int = Field(
         256, ge=0, le=1_000_000, description="so many series, the first ones, also get an autoregression of 32 lags"
     )

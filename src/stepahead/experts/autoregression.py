@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from stepahead.contract.bank import Bank, Column
 from stepahead.contract.records import BoolArray, FloatArray, IntArray
 from stepahead.experts.regression import RecursiveLeastSquares
-from stepahead.experts.rows import Rows
+from stepahead.experts.rows import Rows, as_slots
 from stepahead.experts.season import DAY_NS
 from stepahead.experts.seasonal import SeasonalView, clock
 from stepahead.experts.track import BOUND, SPANS, Track
@@ -17,12 +17,13 @@ from stepahead.experts.track import BOUND, SPANS, Track
 __all__ = ["ORDER", "Autoregression", "Inputs"]
 
 OWN_LAGS = 4
-SEASONAL = 4
-CLOCK = 4
-ORDER = OWN_LAGS + len(SPANS) + SEASONAL + CLOCK
-LAGS = OWN_LAGS + SEASONAL + CLOCK
+LEVELS = OWN_LAGS + len(SPANS)
+SEASON, WEEK, CLOCK = slice(0, 4), slice(4, 6), slice(6, 10)
+"""Places of the seasonal regressors among themselves."""
+SEASONAL = 10
+ORDER = LEVELS + SEASONAL
 LONG_LAGS = 32
-LONG_ORDER = LONG_LAGS + len(SPANS) + SEASONAL + CLOCK + 2
+LONG_ORDER = LONG_LAGS + len(SPANS) + SEASONAL + 2
 
 EVERY = 5
 """Covariances take in every fifth reading: no usual season is a multiple of five, so every phase is seen."""
@@ -54,10 +55,10 @@ class Waiting(Bank):
 class Autoregression:
     """Changes in units, regressed on what came before, by robust recursive least squares.
 
-    The compact regression has 16 regressors: the last four changes; the distance from four running levels (which
+    The compact regression has 18 regressors: the last four changes; the distance from four running levels (which
     makes it an ARIMA(4, 1, 1) in effect, and lets it find a mean); and then, for a series with a season, the change and
-    value one season ago, their mean over seven, and the time of day, for any other eight more changes. So no place
-    is lost on a regressor that is always 0. The long one adds 32 changes.
+    value one season ago, their mean over seven, those of one week ago and the time of day. What a series has not is
+    replaced by more changes, so that no place is lost on a regressor that is always 0. The long one has 32 changes.
 
     Args:
         long_series: slots below this number have the long regression too.
@@ -133,16 +134,18 @@ class Autoregression:
         distances = np.clip(distances / np.sqrt(np.array(SPANS) / 4), -BOUND, BOUND)
         x = np.empty((len(changes), ORDER), dtype=np.float32)
         x[:, :OWN_LAGS] = changes[:, :OWN_LAGS]
-        x[:, OWN_LAGS : OWN_LAGS + len(SPANS)] = distances
-        x[:, OWN_LAGS + len(SPANS) :] = changes[:, OWN_LAGS:]
-        seasonal = np.zeros((len(changes), SEASONAL + CLOCK), dtype=np.float32)
+        x[:, OWN_LAGS:LEVELS] = distances
+        x[:, LEVELS:] = changes[:, OWN_LAGS : OWN_LAGS + SEASONAL]
+        seasonal = np.zeros((len(changes), SEASONAL), dtype=np.float32)
         if inputs.view is not None:
             self._see_season(inputs, inputs.view, seasonal)
-            at = OWN_LAGS + len(SPANS)
-            x[:, at : at + SEASONAL][inputs.has_season] = seasonal[inputs.has_season, :SEASONAL]
-            x[:, at + SEASONAL :][inputs.daily] = seasonal[inputs.daily, SEASONAL:]
-            weekly = inputs.has_season & ~inputs.daily
-            x[:, at + SEASONAL :][weekly] = changes[weekly, OWN_LAGS : OWN_LAGS + CLOCK]
+            tail, has = x[:, LEVELS:], inputs.has_season[:, None]
+            lags = changes[:, OWN_LAGS:]
+            tail[:, CLOCK] = np.where(has, lags[:, 2:6], tail[:, CLOCK])
+            tail[:, CLOCK] = np.where(inputs.daily[:, None], seasonal[:, CLOCK], tail[:, CLOCK])
+            tail[:, WEEK] = np.where(has, lags[:, :2], tail[:, WEEK])
+            tail[:, WEEK] = np.where(inputs.view.weekly[:, None], seasonal[:, WEEK], tail[:, WEEK])
+            tail[:, SEASON] = np.where(has, seasonal[:, SEASON], tail[:, SEASON])
         self.waiting.regressors[rows] = x
         self._see_long(rows, inputs, changes, distances, seasonal)
 
@@ -151,9 +154,12 @@ class Autoregression:
         seasonal[:, 1] = bounded(view.day_naive / 4)
         seasonal[:, 2] = bounded(view.profile)
         seasonal[:, 3] = bounded(view.profile_naive / 4)
+        if view.weekly.any():
+            seasonal[:, 4] = np.where(view.weekly, bounded(view.change), 0.0)
+            seasonal[:, 5] = np.where(view.weekly, bounded(view.naive / 4), 0.0)
         if inputs.daily.any():
             for k, wave in enumerate(clock(inputs.target_ns, DAY_NS)):
-                seasonal[:, SEASONAL + k] = np.where(inputs.daily, wave, 0.0)
+                seasonal[:, CLOCK.start + k] = np.where(inputs.daily, wave, 0.0)
 
     def _see_long(
         self,
@@ -173,7 +179,7 @@ class Autoregression:
         x[inputs.track.seen[rows][where] <= 1, :LONG_LAGS] = 0
         at = LONG_LAGS + len(SPANS)
         x[:, LONG_LAGS:at] = distances[where]
-        x[:, at : at + SEASONAL + CLOCK] = seasonal[where]
+        x[:, at : at + SEASONAL] = seasonal[where]
         median = (inputs.value - inputs.track.median(rows)) * inputs.inverse
         x[:, -2] = bounded(median[where] / 2)
         x[:, -1] = 0.1
@@ -197,11 +203,6 @@ class Autoregression:
         slots = as_slots(rows)
         where = np.flatnonzero((slots < self.long_series) & mask)
         return slots[where], where
-
-
-def as_slots(rows: Rows) -> NDArray[np.integer[Any]]:
-    """Rows as an array of slots."""
-    return np.arange(rows.start, rows.stop) if isinstance(rows, slice) else rows
 
 
 def bounded(x: NDArray[Any]) -> NDArray[Any]:

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from stepahead.contract.bank import Bank, Column
 from stepahead.contract.records import BoolArray, FloatArray, IntArray
-from stepahead.experts.rows import Rows
+from stepahead.experts.rows import Rows, as_slots
 
 __all__ = ["Memory"]
 
@@ -70,17 +70,18 @@ class Memory(Bank):
         head = (self.head[rows].astype(np.int64) + 1) % self.length
         first = count == 0
         if first.any():
-            begun = self._slots(rows)[first]
+            begun = as_slots(rows)[first]
             self.ring[begun] = 0
             self.anchor[begun] = value[first]
         steps = (value - self.anchor[rows]) / self.step[rows]
         wrong = ~(np.abs(steps) < REACH)
         # While the ring is young its step follows the size at once, later it is looked at now and then.
         looked_at = (head % TIDY_EVERY == 0) | (count < 8)
-        wrong |= looked_at & (self.step[rows] > 4 * finest(size)) & (size > 0)
-        wrong |= looked_at & (self.step[rows] < finest(size) / 64)
+        if looked_at.any():
+            fine, step = finest(size), self.step[rows]
+            wrong |= looked_at & (((step > 4 * fine) & (size > 0)) | (step < fine / 64))
         if wrong.any():
-            self._requantise(self._slots(rows)[wrong], value[wrong], size[wrong])
+            self._requantise(as_slots(rows)[wrong], value[wrong], size[wrong])
             steps = (value - self.anchor[rows]) / self.step[rows]
         self.ring.reshape(-1)[self._base(rows) + head] = np.rint(np.clip(steps, -REACH, REACH))
         self.head[rows] = head
@@ -112,11 +113,8 @@ class Memory(Bank):
         self.anchor[slots] = anchor
         self.step[slots] = step
 
-    def _slots(self, rows: Rows) -> NDArray[np.integer[Any]]:
-        return np.arange(rows.start, rows.stop) if isinstance(rows, slice) else rows
-
     def _base(self, rows: Rows) -> NDArray[np.integer[Any]]:
-        return self._slots(rows).astype(np.int64) * self.length
+        return as_slots(rows).astype(np.int64) * self.length
 
 
 def finest(size: FloatArray) -> FloatArray:

@@ -14,7 +14,6 @@ __all__ = ["Mixture", "turned"]
 SPREAD_RATE = np.float32(0.01)
 MIDDLE_UP = np.float32(1.015)
 """A running median by stochastic approximation: up by this factor when below, down by it when above."""
-LEAST_BEND = np.float32(0.02)
 
 
 class Mixture(Bank):
@@ -38,6 +37,8 @@ class Mixture(Bank):
         discount: γ, factor on past regrets and variances at each step.
         first_share: prior weight of the first expert; the others share the rest.
         bend: where Huber's loss turns from squared to absolute, in running medians of the absolute error.
+        least_bend: the median is taken as no less than this share of the running mean: with 1 a feed that mostly stands
+            still and jumps is forecast near its mean, with 0.01 near its median.
         capacity: number of slots to start with.
 
     Source:
@@ -72,11 +73,13 @@ class Mixture(Bank):
         discount: float = 0.998,
         first_share: float = 0.3,
         bend: float = 1.2,
+        least_bend: float = 0.02,
         capacity: int = 0,
     ) -> None:
         self.experts = experts
         self.discount = np.float32(discount)
         self.bend = np.float32(bend)
+        self.least_bend = np.float32(least_bend)
         prior = np.full(experts, (1 - first_share) / max(experts - 1, 1))
         prior[0] = first_share if experts > 1 else 1.0
         self._log_prior = np.log(prior).astype(np.float32)[:, None]
@@ -134,7 +137,7 @@ class Mixture(Bank):
         error = mixed - target.astype(np.float32)
         size = np.abs(error)
         middle = self.middle[rows]
-        bend = self.bend * np.maximum(middle, LEAST_BEND * spread)
+        bend = self.bend * np.maximum(middle, self.least_bend * spread)
         slope = np.clip(error / bend, -1, 1)
         variance = turned(self.variance[rows])
         gain = (mixed - moves) / spread

@@ -6,13 +6,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stepahead.contract.bank import Bank, Column
+from stepahead.contract.bank import Bank
 from stepahead.contract.errors import StateError
 from stepahead.contract.records import BoolArray, FloatArray, IntArray
 from stepahead.contract.settings import ExpertSettings
 from stepahead.experts.autoregression import Autoregression, Inputs
 from stepahead.experts.memory import Memory
 from stepahead.experts.mixture import Mixture, turned
+from stepahead.experts.pending import Pending
 from stepahead.experts.rows import Rows, as_rows, part
 from stepahead.experts.season import Season
 from stepahead.experts.seasonal import SeasonalView, look_back
@@ -28,26 +29,6 @@ FAR = 64.0
 LEVEL_SEEN, MEDIAN_SEEN, DRIFT_SEEN = 16, 5, 8
 BLOCK = 4096
 """Series that are worked on at once; a float64 vector of them takes 32 KiB."""
-
-
-class Pending(Bank):
-    """The forecasts of the next reading, as moves, until it comes."""
-
-    moves: NDArray[np.float32]
-    ready: NDArray[np.bool_]
-    mixed: NDArray[np.float32]
-    issued: NDArray[np.bool_]
-
-    def __init__(self, experts: int, capacity: int) -> None:
-        super().__init__(
-            {
-                "moves": Column(np.float32, (experts,)),
-                "ready": Column(np.bool_, (experts,)),
-                "mixed": Column(np.float32),
-                "issued": Column(np.bool_),
-            },
-            capacity,
-        )
 
 
 class Panel:
@@ -88,7 +69,7 @@ class Panel:
         self.season = Season(settings.season, length, capacity)
         self.memory = Memory(length, capacity)
         self.autoregression = Autoregression(settings.long_series, capacity if settings.autoregression else 0)
-        self.mixture = Mixture(len(self.names), capacity=capacity)
+        self.mixture = Mixture(len(self.names), least_bend=settings.spike_bend, capacity=capacity)
         self.pending = Pending(len(self.names), capacity)
 
     @property

@@ -7,12 +7,12 @@ from numpy.typing import DTypeLike, NDArray
 
 from stepahead.contract.bank import Bank, Column
 from stepahead.contract.records import FloatArray
-from stepahead.experts.rows import Rows, part
+from stepahead.experts.rows import Rows, as_slots, part
 
 __all__ = ["RecursiveLeastSquares"]
 
-BLOCK_BYTES = 2**18
-"""Covariances worked on at once: with the scratch of the same size they stay in a 1 MiB L2 cache."""
+BLOCK_BYTES = 2**19
+"""Covariances worked on at once: with the scratch of the same size they stay in or near the L2 cache."""
 
 SPREAD_RATE = 0.01
 LEAST_WEIGHT = 1e-3
@@ -29,7 +29,8 @@ class RecursiveLeastSquares(Bank):
     the target came, so that the fit leans towards the median and a spike does not bend it.
 
     Args:
-        order: number of regressors, p. State is `itemsize × (p² + p + 1) + 4` bytes a series.
+        order: number of regressors, p. State is `itemsize × (p(p+1)/2 + p + 1) + 4`
+            bytes a series: of the symmetric covariance one half is kept.
         forgetting: λ in (0, 1]; the past weighs 1/(1-λ) readings.
         ridge: weight of the prior that all coefficients are zero, in units of squared regressors.
         robust: Huber's threshold in units of the running mean absolute error; 0 = plain least squares.
@@ -41,8 +42,8 @@ class RecursiveLeastSquares(Bank):
         capacity: number of slots to start with.
 
     Source:
-        Haykin, Adaptive Filter Theory, 4th ed., table 9.1 (RLS), written with `h hᵀ` so that the covariance stays
-        symmetric to the bit; Huber & Ronchetti, Robust Statistics, 2nd ed., section 7.8 (weights).
+        Haykin, Adaptive Filter Theory, 4th ed., table 9.1 (RLS); Huber & Ronchetti, Robust Statistics, 2nd ed.,
+        section 7.8 (weights).
 
     Example:
         >>> bank = RecursiveLeastSquares(order=1, forgetting=1.0, ridge=1e-9, capacity=1)
@@ -55,7 +56,7 @@ class RecursiveLeastSquares(Bank):
     """
 
     coefficients: NDArray[Any]
-    covariance: NDArray[Any]
+    packed: NDArray[Any]
     spread: NDArray[Any]
     updates: NDArray[np.int32]
 
@@ -76,12 +77,17 @@ class RecursiveLeastSquares(Bank):
         self.robust = robust
         self.trace_cap = trace_cap
         self.every = every
-        self._prior = (np.eye(order) / ridge).astype(dtype)
+        self._first, self._second = np.triu_indices(order)
+        where = np.empty((order, order), dtype=np.intp)
+        where[self._first, self._second] = where[self._second, self._first] = np.arange(len(self._first))
+        self._unpacked = where.reshape(-1)
+        self._diagonal = where.diagonal().copy()
+        self._prior = np.where(self._first == self._second, 1 / ridge, 0.0).astype(dtype)
         self._block = max(BLOCK_BYTES // (np.dtype(dtype).itemsize * order * order), 16)
         super().__init__(
             {
                 "coefficients": Column(dtype, (order,)),
-                "covariance": Column(dtype, (order, order)),
+                "packed": Column(dtype, (order * (order + 1) // 2,)),
                 "spread": Column(dtype, (), 1.0),
                 "updates": Column(np.int32),
             },
@@ -100,6 +106,11 @@ class RecursiveLeastSquares(Bank):
         """Put these slots back to the prior."""
         super().reset(slots)
         self._set_prior(slots)
+
+    def covariance(self, rows: Rows) -> NDArray[Any]:
+        """Covariances of the coefficients, [n, p, p], in units of the variance of the error; a copy."""
+        packed = np.take(self.packed[rows], self._unpacked, axis=1, mode="clip")
+        return packed.reshape(-1, self.order, self.order)
 
     def forecast(self, rows: Rows, regressors: NDArray[Any]) -> FloatArray:
         """Answer of the regression for these regressors, float64[n]; changes nothing.
@@ -141,17 +152,14 @@ class RecursiveLeastSquares(Bank):
 
     def _update_block(self, rows: Rows, x: NDArray[Any], error: NDArray[Any], weight: NDArray[Any]) -> None:
         scalar = self.coefficients.dtype.type
-        covariance = self.covariance[rows]
-        gain = np.matmul(covariance, x[:, :, None])[:, :, 0]
+        gain = np.matmul(self.covariance(rows), x[:, :, None])[:, :, 0]
         leverage = np.einsum("np,np->n", gain, x)
         lost = ~(leverage >= 0)
         if lost.any():
             # Rounding has cost the covariance its positive definiteness: begin it anew, keep the coefficients.
-            covariance[lost] = self._prior
-            gain[lost] = x[lost] * self._prior[0, 0]
+            self._set_prior(as_slots(rows)[lost])
+            gain[lost] = x[lost] * self._prior[0]
             leverage[lost] = np.einsum("np,np->n", gain[lost], x[lost])
-        if lost.any() and not isinstance(rows, slice):
-            self.covariance[rows] = covariance
         self.coefficients[rows] += gain * (weight * error / (weight * leverage + scalar(self.forgetting)))[:, None]
 
         updates = self.updates[rows]
@@ -162,29 +170,26 @@ class RecursiveLeastSquares(Bank):
             updates >= 2**30, updates % self.every + WARM * self.order * self.every, updates + 1
         )
         if due.all():
-            self._update_covariance(rows, covariance, gain, leverage, weight, multiple)
+            self._update_covariance(rows, gain, leverage, weight, multiple)
         elif due.any():
-            slots = np.arange(rows.start, rows.stop)[due] if isinstance(rows, slice) else rows[due]
-            self._update_covariance(slots, covariance[due], gain[due], leverage[due], weight[due], multiple[due])
+            self._update_covariance(as_slots(rows)[due], gain[due], leverage[due], weight[due], multiple[due])
 
     def _update_covariance(
-        self,
-        rows: Rows,
-        covariance: NDArray[Any],
-        gain: NDArray[Any],
-        leverage: NDArray[Any],
-        weight: NDArray[Any],
-        multiple: NDArray[Any],
+        self, rows: Rows, gain: NDArray[Any], leverage: NDArray[Any], weight: NDArray[Any], multiple: NDArray[Any]
     ) -> None:
         dtype = self.coefficients.dtype
         forgetting = np.where(multiple == 1, self.forgetting, self.forgetting**self.every).astype(dtype)
         weight = weight * multiple.astype(dtype)
         gain *= np.sqrt(weight / (weight * leverage + forgetting))[:, None]
-        covariance -= np.einsum("ni,nj->nij", gain, gain)
-        trace = np.einsum("nii->n", covariance)
-        covariance *= np.where(trace < self.trace_cap, 1 / forgetting, dtype.type(1))[:, None, None]
+        packed = self.packed[rows]
+        square = np.take(gain, self._first, axis=1, mode="clip")
+        square *= np.take(gain, self._second, axis=1, mode="clip")
+        packed -= square
+        trace = np.take(packed, self._diagonal, axis=1, mode="clip")
+        trace = np.einsum("np->n", trace)
+        packed *= np.where(trace < self.trace_cap, 1 / forgetting, dtype.type(1))[:, None]
         if not isinstance(rows, slice):
-            self.covariance[rows] = covariance
+            self.packed[rows] = packed
 
     def _set_prior(self, rows: Rows) -> None:
-        self.covariance[rows] = self._prior
+        self.packed[rows] = self._prior

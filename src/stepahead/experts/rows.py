@@ -5,7 +5,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Rows", "as_rows", "part"]
+__all__ = ["Rows", "as_rows", "as_slots", "part"]
 
 Rows: TypeAlias = NDArray[np.integer[Any]] | slice
 """Distinct slots: an integer array, or a slice with start and stop."""
@@ -33,3 +33,13 @@ def part(rows: Rows, start: int, stop: int) -> Rows:
     if isinstance(rows, slice):
         return slice(rows.start + start, rows.start + stop)
     return rows[start:stop]
+
+
+def as_slots(rows: Rows) -> NDArray[np.integer[Any]]:
+    """The same rows as an array of slots.
+
+    Example:
+        >>> as_slots(slice(3, 6)).tolist()
+        [3, 4, 5]
+    """
+    return np.arange(rows.start, rows.stop) if isinstance(rows, slice) else rows

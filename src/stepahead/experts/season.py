@@ -6,11 +6,13 @@ from numpy.typing import NDArray
 from stepahead.contract.bank import Bank, Column
 from stepahead.contract.records import BoolArray, FloatArray, IntArray
 from stepahead.experts.memory import Memory
-from stepahead.experts.rows import Rows
+from stepahead.experts.rows import Rows, as_slots
 
 __all__ = ["DAY_NS", "Season", "calendar", "repeating"]
 
 DAY_NS = 86_400_000_000_000
+UNKNOWN = -1
+"""No period: the season is worked out at the next update."""
 LEAST_STEPS = 4
 """Fewer readings than this are no season worth a memory: lags do as well."""
 
@@ -34,6 +36,7 @@ class Season(Bank):
         (24, True)
     """
 
+    period: NDArray[np.int64]
     length: NDArray[np.int16]
     daily: NDArray[np.bool_]
     found: NDArray[np.int16]
@@ -44,6 +47,7 @@ class Season(Bank):
         self.memory = memory
         super().__init__(
             {
+                "period": Column(np.int64, (), UNKNOWN),
                 "length": Column(np.int16),
                 "daily": Column(np.bool_),
                 "found": Column(np.int16),
@@ -59,6 +63,10 @@ class Season(Bank):
             rows: distinct slots, [n].
             period_ns: int64[n]; 0 = unknown.
         """
+        known: BoolArray = period_ns == self.period[rows]
+        if known.all():
+            return ~known
+        self.period[rows] = period_ns
         if self.steps:
             length, daily = np.full(len(period_ns), self.steps), np.zeros(len(period_ns), dtype=np.bool_)
         else:
@@ -85,12 +93,13 @@ class Season(Bank):
         turn &= (memory.count[rows] >= half) & ((self.length[rows] == 0) | (self.length[rows] == self.found[rows]))
         if not turn.any():
             return
-        slots = np.arange(rows.start, rows.stop)[turn] if isinstance(rows, slice) else rows[turn]
+        slots = as_slots(rows)[turn]
         length = repeating(memory.history(slots), memory.count[slots])
         agreed = (length > 0) & (np.abs(length - self.candidate[slots]) <= np.maximum(1, length // 20))
         stays = np.abs(length - self.found[slots]) <= np.maximum(1, length // 20)
         self.found[slots] = np.where(agreed & ~stays, length, self.found[slots])
         self.candidate[slots] = length
+        self.period[slots] = UNKNOWN
 
 
 def calendar(period_ns: IntArray, longest: int) -> tuple[NDArray[np.int64], BoolArray]:

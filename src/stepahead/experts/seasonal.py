@@ -21,6 +21,7 @@ class SeasonalView:
 
     Attributes:
         there: bool[n], at least one season is remembered; everything else is 0 where not.
+        weekly: bool[n], the season is the day, and the same day of last week is remembered.
         naive: to the value one season before the target, one week before where a day's week is remembered.
         change: the change at that same time.
         day_naive: to the value one season before the target.
@@ -30,6 +31,7 @@ class SeasonalView:
     """
 
     there: BoolArray
+    weekly: BoolArray
     naive: FloatArray
     change: FloatArray
     day_naive: FloatArray
@@ -58,6 +60,7 @@ def look_back(
     zero = np.zeros(len(value))
     number, changes, distances = zero.copy(), zero.copy(), zero.copy()
     there = (season > 0) & (season < count)
+    weekly = np.zeros(len(value), dtype=np.bool_)
     week_naive = week_change = day_naive = day_change = zero
     for k in range(1, SEASONS + 1):
         lag = k * season
@@ -80,6 +83,7 @@ def look_back(
     average = scale / np.maximum(number, 1.0)
     return SeasonalView(
         there,
+        weekly,
         week_naive * scale,
         week_change * scale,
         day_naive * scale,

@@ -37,7 +37,7 @@ class Track(Bank):
     changes: NDArray[np.float32]
     seen: NDArray[np.int16]
 
-    def __init__(self, lags: int = 12, capacity: int = 0) -> None:
+    def __init__(self, lags: int = 14, capacity: int = 0) -> None:
         self.lags = lags
         super().__init__(
             {
