@@ -173,7 +173,7 @@ class ReplaySettings(Section):
     recent_share: Fraction = Field(0.5, description="share of sampled windows that are recent")
     recent_steps: int = Field(336, ge=16, description="a window is recent when it ended within so many steps")
     memory_steps: int = Field(
-        432, ge=24, le=8192, description="newest steps kept per series; a longer season is out of the network's sight"
+        384, ge=24, le=8192, description="newest steps kept per series; a longer season is out of the network's sight"
     )
 
 
@@ -183,17 +183,17 @@ class LearningSettings(Section):
     enabled: bool = Field(True, description="false freezes the weights")
     every: int = Field(24, ge=1, description="fine-tune every so many readings per series")
     steps: int = Field(4, ge=1, le=10_000, description="gradient steps of one fine-tune")
-    windows: int = Field(112, ge=1, le=100_000, description="windows in one gradient step")
-    window_steps: int = Field(96, ge=4, le=4096, description="length of a window")
-    burn_in: int = Field(24, ge=0, description="first steps of a window, which only warm the hidden state")
+    windows: int = Field(64, ge=1, le=100_000, description="windows in one gradient step")
+    window_steps: int = Field(48, ge=4, le=4096, description="length of a window")
+    burn_in: int = Field(12, ge=0, description="first steps of a window, which only warm the hidden state")
     rates: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = Field(
-        (5e-4,), min_length=1, description="AdamW rate of each member, repeated as needed"
+        (5e-4, 1e-3, 2e-3), min_length=1, description="AdamW rate of each member, repeated as needed"
     )
     held_out: int = Field(
         8, ge=1, le=1024, description="newest steps of a series that are not trained on: the gate looks at them"
     )
     boost: float = Field(
-        1.0, ge=1, le=100, description="the first fine-tunes' rate, in units of the member's; falls with their root"
+        12.0, ge=1, le=100, description="the first fine-tunes' rate, in units of the member's; falls with their root"
     )
     clip_norm: float = Field(1.0, gt=0, description="gradients are clipped to this norm")
     drift: bool = Field(True, description="also fine-tune when ADWIN finds drift in the forecast error")

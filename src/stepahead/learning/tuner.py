@@ -3,6 +3,7 @@
 Axes: B sequences, T steps, F features, K horizon, M members.
 """
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -138,7 +139,7 @@ def rate_of(member: int, number: int, settings: LearningSettings) -> float:
         >>> [rate_of(0, k, LearningSettings(rates=(0.001,), boost=6)) for k in (1, 4, 36, 100)]
         [0.006, 0.003, 0.001, 0.001]
     """
-    return settings.rates[member % len(settings.rates)] * max(1.0, settings.boost / number**0.5)
+    return settings.rates[member % len(settings.rates)] * max(1.0, settings.boost / math.sqrt(number))
 
 
 def _tune_member(
