@@ -46,7 +46,7 @@ def protocol(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@pytest.fixture(params=["paho"])
+@pytest.fixture(params=["paho", "fast"])
 def client(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -64,18 +64,19 @@ class Peer:
         self.settings = settings
         self.events: list[SessionEvent] = []
         self.session = Session(settings, filters, will, self.events.append)
+        self.kept: list[Delivery] = []
 
     def kinds(self) -> list[EventKind]:
         return [event.kind for event in self.events]
 
-    def until(self, condition: Callable[[], object], seconds: float = 20.0) -> list[Delivery]:
-        """Receive until the condition holds."""
-        taken: list[Delivery] = []
-        rounds = int(seconds / 0.02)
-        for _ in range(rounds):
-            taken += self.session.receive(0.02, 1000)
+    def until(self, condition: Callable[[], object], seconds: float = 20.0) -> None:
+        """Turn the session until the condition holds; what comes meanwhile is kept for `take`."""
+        for _ in range(int(seconds / 0.02)):
+            batch = self.session.receive(0.02, 1000)
+            self.session.acknowledge(batch)
+            self.kept += batch
             if condition():
-                return taken
+                return
         raise AssertionError(f"not reached in {seconds} s; events: {self.events}")
 
     def subscribed(self) -> "Peer":
@@ -88,7 +89,9 @@ class Peer:
 
     def take(self, count: int, seconds: float = 20.0, acknowledge: bool = True) -> list[Delivery]:
         """Receive exactly so many messages; a broker stops after its in-flight limit when nothing is acknowledged."""
-        taken: list[Delivery] = []
+        taken, self.kept = self.kept[:count], self.kept[count:]
+        if len(taken) == count:
+            return taken
         for _ in range(int(seconds / 0.02)):
             batch = self.session.receive(0.02, count - len(taken))
             taken += batch

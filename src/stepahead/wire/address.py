@@ -81,6 +81,11 @@ class HandshakingContext(ssl.SSLContext):
         try:
             sock.settimeout(CONNECT_TIMEOUT_S)
             return super().wrap_socket(sock, server_hostname=server_hostname, do_handshake_on_connect=True)
+        except ConnectionError as error:
+            sock.close()
+            raise ssl.SSLError(
+                f"the handshake was cut off ({error.strerror or 'closed'}); does it speak TLS?"
+            ) from error
         except BaseException:
             sock.close()
             raise

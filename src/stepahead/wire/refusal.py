@@ -65,7 +65,7 @@ def connect_error_text(address: str, error: OSError) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"the certificate of the broker at {address} is not trusted: {error.verify_message}"
     if isinstance(error, ssl.SSLError):
-        return f"TLS with the broker at {address} failed: {error.reason or error}"
+        return f"TLS with the broker at {address} failed: {getattr(error, 'reason', None) or error.args[-1]}"
     if isinstance(error, TimeoutError):
         return f"the broker at {address} does not answer"
     return f"cannot reach the broker at {address}: {error.strerror or error}"

@@ -109,8 +109,8 @@ class Session:
     def pending_out(self) -> Pending:
         """Messages published but not yet acknowledged (QoS 1) or not yet taken by the kernel (QoS 0)."""
         client = self._client
-        waiting = len(client.unacknowledged) + len(client.unsent) + len(self._backlog)
-        size = sum(client.unacknowledged.values()) + sum(client.unsent.values()) + self._backlog_bytes
+        waiting = client.in_flight + client.unsent + len(self._backlog)
+        size = client.waiting_bytes + self._backlog_bytes
         return Pending(waiting, size)
 
     @property
@@ -164,7 +164,7 @@ class Session:
         if (
             self.connected
             and not self._backlog
-            and (not qos or len(client.unacknowledged) + len(rows) <= self._connection.window)
+            and (not qos or client.in_flight + len(rows) <= self._connection.window)
         ):
             client.publish_rows(rows, qos, retain)
             self._connection.write()
@@ -217,7 +217,7 @@ class Session:
 
     def _congested(self) -> bool:
         client = self._client
-        waiting = len(client.unacknowledged) + len(client.unsent) + len(self._backlog)
+        waiting = client.in_flight + client.unsent + len(self._backlog)
         return waiting >= self._settings.queue_messages
 
     def _advance(self, wait_s: float, limit: int) -> None:
@@ -244,7 +244,7 @@ class Session:
         client = self._client
         while self._backlog:
             topic, payload, qos, retain = self._backlog[0]
-            if qos and len(client.unacknowledged) >= self._connection.window:
+            if qos and client.in_flight >= self._connection.window:
                 break
             self._backlog.popleft()
             self._backlog_bytes -= len(topic) + len(payload)

@@ -38,8 +38,6 @@ class StockClient(Client):
     Attributes:
         inbox: deliveries in order of arrival, not yet handed on.
         epoch: number of the connection, part of every token.
-        unacknowledged: packet identifier -> bytes, of QoS 1 messages the broker has not acknowledged.
-        unsent: packet identifier -> bytes, of QoS 0 messages the kernel has not taken.
         refused: messages that the broker acknowledged with an error (MQTT 5 only).
     """
 
@@ -59,8 +57,8 @@ class StockClient(Client):
         )
         self.inbox: deque[Delivery] = deque()
         self.epoch = 0
-        self.unacknowledged: dict[int, int] = {}
-        self.unsent: dict[int, int] = {}
+        self._unacknowledged: dict[int, int] = {}
+        self._unsent: dict[int, int] = {}
         self.refused = 0
         self._wall_ns = wall_ns
         self._subscription_qos: int = settings.qos
@@ -86,6 +84,21 @@ class StockClient(Client):
         # Being set, it keeps publish() from writing each message by itself: all go in one loop_write().
         self.on_socket_register_write = _leave_to_loop
 
+    @property
+    def in_flight(self) -> int:
+        """QoS 1 messages that the broker has not acknowledged."""
+        return len(self._unacknowledged)
+
+    @property
+    def unsent(self) -> int:
+        """QoS 0 messages that the kernel has not taken."""
+        return len(self._unsent)
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Topic and payload bytes of the messages in flight and unsent."""
+        return sum(self._unacknowledged.values()) + sum(self._unsent.values())
+
     def subscribe_all(self, filters: Sequence[str]) -> int:
         """Subscribe to all filters with one packet; the packet identifier that its answer will carry."""
         if self._mqtt5:
@@ -105,7 +118,7 @@ class StockClient(Client):
             qos: 0 or 1.
             retain: whether the broker is to keep the message for later subscribers.
         """
-        waiting = self.unacknowledged if qos else self.unsent
+        waiting = self._unacknowledged if qos else self._unsent
         for topic, payload in rows:
             text = topic.decode()
             info = self.publish(text, payload, qos, retain)
@@ -133,8 +146,8 @@ class StockClient(Client):
 
     def forget_unsent(self) -> int:
         """Told that the connection is gone; how many QoS 0 messages went down with it."""
-        lost = len(self.unsent)
-        self.unsent.clear()
+        lost = len(self._unsent)
+        self._unsent.clear()
         return lost
 
     def _readable(self) -> bool:
@@ -162,8 +175,8 @@ def _take(client: Client, _userdata: Any, message: MQTTMessage) -> None:
 
 def _handed_over(client: Client, _userdata: Any, mid: int, reason: ReasonCode, _properties: Properties) -> None:
     assert isinstance(client, StockClient)
-    if client.unacknowledged.pop(mid, None) is None:
-        client.unsent.pop(mid, None)
+    if client._unacknowledged.pop(mid, None) is None:
+        client._unsent.pop(mid, None)
     elif reason.is_failure:
         client.refused += 1
 
