@@ -95,11 +95,27 @@ def index_journal(directory: Path, filesystem: Filesystem) -> JournalIndex:
                 break
             index.damages.append(Damage(before.path, before.end, before.stop, run.first))
         index.runs.append(run)
-    if index.sizes:
-        newest = list(index.sizes)[-1]
-        kept = max((run.end for run in index.runs if run.path == newest), default=0)
-        index.torn_bytes = index.sizes[newest] - kept
+    _find_damage_before(index)
+    index.torn_bytes = sum(index.sizes[path] - kept for path, kept in _tail(index))
     return index
+
+
+def _find_damage_before(index: JournalIndex) -> None:
+    """What was removed as old went in whole segments: bytes before the oldest good record were records once."""
+    first = index.runs[0] if index.runs else None
+    if first and first.first > 0:
+        path = next(path for path, size in index.sizes.items() if size)
+        if first.path != path or first.start > 0:
+            index.damages.insert(0, Damage(path, 0, 0, first.first))
+
+
+def _tail(index: JournalIndex) -> Iterator[tuple[Path, int]]:
+    """The segments from the newest back to that of the last good record, each with the bytes of it to keep."""
+    for path in reversed(index.sizes):
+        kept = max((run.end for run in index.runs if run.path == path), default=0)
+        yield path, kept
+        if kept:
+            return
 
 
 def settle_journal(index: JournalIndex, directory: Path, filesystem: Filesystem) -> None:
@@ -108,22 +124,19 @@ def settle_journal(index: JournalIndex, directory: Path, filesystem: Filesystem)
     Raises:
         OSError: the disk refuses.
     """
-    if not index.sizes:
-        return
-    newest = list(index.sizes)[-1]
-    kept = index.sizes[newest] - index.torn_bytes
-    if kept:
-        file = filesystem.append(newest)
+    for path, kept in list(_tail(index)):
+        if not kept:
+            filesystem.remove(path)
+            del index.sizes[path]
+            continue
+        file = filesystem.append(path)
         try:
-            if index.torn_bytes:
+            if kept < index.sizes[path]:
                 file.truncate(kept)
             file.sync()
         finally:
             file.close()
-        index.sizes[newest] = kept
-    else:
-        filesystem.remove(newest)
-        del index.sizes[newest]
+        index.sizes[path] = kept
     filesystem.sync_directory(directory)
 
 

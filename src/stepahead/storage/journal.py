@@ -237,10 +237,10 @@ class Journal:
                     if any(run.path == path and run.stop > position for run in self._index.runs):
                         break
                     self._filesystem.remove(path)
-                    # Synced one by one: a power cut must not bring an older segment back without its successor.
-                    self._filesystem.sync_directory(self._directory)
                     freed += self._index.sizes.pop(path)
                     self._index.runs = [run for run in self._index.runs if run.path != path]
+                    # Synced one by one: a power cut must not bring an older segment back without its successor.
+                    self._filesystem.sync_directory(self._directory)
             except OSError as error:
                 raise StateError(f"journal {self._directory}: old segments cannot be removed: {error}") from error
         return freed
