@@ -22,6 +22,7 @@ FLOORS = {
     "evaluation": 4,
     "service": 4,
     "cli": 5,
+    "__main__": 6,
 }
 
 

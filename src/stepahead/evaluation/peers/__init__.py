@@ -1,0 +1,1 @@
+"""Forecasters that a user would think of, in the same prequential loop on the same rows."""
