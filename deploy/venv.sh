@@ -46,7 +46,7 @@ refuse_surprise_cuda() {
     "$VENV/bin/python" -c 'import sys, pip; sys.exit(tuple(map(int, pip.__version__.split(".")[:2])) < (23, 2))' ||
         "$VENV/bin/python" -m pip install --quiet --upgrade 'pip>=23.2' || fail "pip could not be brought up to date."
     report="$VENV/torch-report.json"
-    "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --dry-run --report "$report" \
+    "$VENV/bin/python" -m pip install -qq --disable-pip-version-check --dry-run --report "$report" \
         -c "$ROOT/deploy/constraints.txt" torch >&2 || fail "pip found no PyTorch to install; its message stands above."
     cuda=$(cuda_packages "$VENV/bin/python" <"$report") || fail "pip's report $report could not be read."
     rm -f "$report"
@@ -58,7 +58,7 @@ CUDA or ROCm build of PyTorch, several GB ($cuda).
 - If you do want the CUDA build: STEPAHEAD_ALLOW_CUDA=1 sh $0"
 }
 
-# Whether $1 (extras, comma separated) is installed already, by a stamp; demo is a part of test.
+# What an installation of the extra $1 by the Python $2 depends on, as one number.
 stamp_of() {
     { cat "$ROOT/pyproject.toml" "$ROOT/deploy/constraints.txt"; "$2" -V; echo "$ROOT"; echo "$1"; } | cksum
 }
@@ -73,13 +73,16 @@ prepare_venv() {
         "$python" -m venv "$VENV" ||
             fail "The virtual environment could not be made. On Debian and Ubuntu: apt-get install python3-venv"
     fi
+    "$VENV/bin/python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
+        fail "$VENV was made with $("$VENV/bin/python" -V); stepahead needs 3.11 or newer. Remove it and run again."
+    # Whoever has the test extra has everything the demo needs.
     for covering in "$extra" test; do
         [ "$(cat "$VENV/stamp-$covering" 2>/dev/null)" = "$(stamp_of "$covering" "$VENV/bin/python")" ] && return
     done
     refuse_surprise_cuda
     say "Installing stepahead[$extra] into $VENV (once; some minutes, most of them for PyTorch) ..."
     "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check \
-        -c "$ROOT/deploy/constraints.txt" -e "$ROOT[$extra]" >&2 ||
+        -c "$ROOT/deploy/constraints.txt" -e "${ROOT}[$extra]" >&2 ||
         fail "The installation failed; pip's message stands above."
     stamp_of "$extra" "$VENV/bin/python" >"$VENV/stamp-$extra"
 }

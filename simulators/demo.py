@@ -202,6 +202,7 @@ class Demo:
         for key, row in scores["series"].items():
             row["best_mae"] = best.get(key)
         document = {"seconds": round(self._elapsed_s, 3), "rate_hz": self.rate_hz, "seed": self.seed, **scores}
+        document["best_possible"] = "best_mae is the smallest mean absolute error that any forecaster can reach"
         return DemoResult(document, subscriber, best)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 __all__ = ["aligned", "clock", "decimals", "percent", "shorten", "signed", "sparkline"]
 
 BLOCKS = "▁▂▃▄▅▆▇█"
-MOST = 1e7
+MOST = 1e9
 """Larger numbers, and those that would show as 0, are written with an exponent."""
 
 
@@ -49,7 +49,7 @@ def _text(value: float, places: int) -> str:
     if not math.isfinite(value):
         return ""
     if abs(value) >= MOST or (0 < abs(value) < 0.5 * 10.0**-places and places >= 4):
-        return f"{value:.3g}" if abs(value) < 1e100 else f"{value:.2e}"
+        return f"{value:.2e}"
     text = f"{value:.{places}f}"
     return text.removeprefix("-") if float(text) == 0 else text
 

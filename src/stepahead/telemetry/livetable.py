@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from stepahead.telemetry.digits import aligned, clock, decimals, percent, shorten, signed, sparkline
-from stepahead.telemetry.scoreboard import Scoreboard, SeriesScore
+from stepahead.telemetry.scoreboard import HISTORY, Scoreboard, SeriesScore
 
 __all__ = ["live_table", "plain_line", "summary"]
 
@@ -92,11 +92,10 @@ def summary(board: Scoreboard, width: int, now_s: float, best: Mapping[str, floa
     if best is not None:
         columns.insert(2, ("floor", aligned([best.get(s.key, math.nan) for s in rows], places)))
     table.add_column("series", no_wrap=True, overflow="ellipsis")
-    for name, texts in columns:
-        table.add_column(name, justify="right", no_wrap=True, min_width=max(map(len, [name, *texts])))
+    _add_columns(table, columns)
     for i, score in enumerate(rows):
         styles = {"skill": skill_style(score.totals.skill)}
-        table.add_row(Text(score.key), *(Text(texts[i], style=styles.get(name, "")) for name, texts in columns))
+        table.add_row(Text(score.key), *(_cell(name, texts, i, styles.get(name, "")) for name, texts in columns))
     return Group(table, Text(), *_header(board, width, now_s))
 
 
@@ -168,21 +167,32 @@ def _series_table(rows: Sequence[SeriesScore], width: int, stride: int, now_s: f
         columns.append(("inside", [percent(s.totals.coverage) for s in rows], quiet))
 
     used = sum(max(len(name), *map(len, texts)) + 2 for name, texts, _ in columns) + 3
-    name_width = min(max(len("series"), *(len(s.key) for s in rows)), max(width - used - 14, 8))
+    name_width = min(max(len("series"), *(len(s.key) for s in rows)), max(width - used - (14 if width >= 72 else 0), 8))
     spark_width = min(max(width - used - name_width - 3, 0), 60)
+    stride = min(stride, 1 << int(math.log2(max(HISTORY // max(spark_width, 1), 1))))
     table = _plain_table()
     table.add_column("", width=1)
     table.add_column("series", width=name_width, no_wrap=True)
-    for name, texts, _ in columns:
-        table.add_column(name, width=max(len(name), *map(len, texts)), justify="right", no_wrap=True)
+    _add_columns(table, [(name, texts) for name, texts, _ in columns])
     if spark_width >= 4:
-        table.add_column("latest readings"[:spark_width], width=spark_width, no_wrap=True)
+        table.add_column("latest values"[:spark_width], width=spark_width, no_wrap=True)
     for i, score in enumerate(rows):
         mark = Text(MARK_ANOMALY if marked[i] else "", style="bold red")
-        cells = [Text(texts[i], style=styles[i]) for _, texts, styles in columns]
+        cells = [_cell(name, texts, i, styles[i]) for name, texts, styles in columns]
         spark = [_spark(score, spark_width, stride)] if spark_width >= 4 else []
         table.add_row(mark, Text(shorten(score.key, name_width), style=quiet[i]), *cells, *spark)
     return table
+
+
+def _add_columns(table: Table, columns: Sequence[tuple[str, Sequence[str]]]) -> None:
+    # Justified by blanks: rich cuts blanks at the end before it justifies, and with them the alignment of the points.
+    for name, texts in columns:
+        width = max(map(len, [name, *texts]))
+        table.add_column(name.rjust(width), min_width=width, no_wrap=True)
+
+
+def _cell(name: str, texts: Sequence[str], row: int, style: str) -> Text:
+    return Text(texts[row].rjust(max(map(len, [name, *texts]))), style=style)
 
 
 def skill_column(name: str, values: Sequence[float | None]) -> Column:

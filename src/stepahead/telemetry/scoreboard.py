@@ -249,7 +249,10 @@ def number(value: object) -> float:
         value = value[0]
     if isinstance(value, bool) or not isinstance(value, int | float):
         return math.nan
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError:  # JSON has whole numbers beyond float64
+        return math.inf if value > 0 else -math.inf
 
 
 def finite(value: float) -> float | None:
