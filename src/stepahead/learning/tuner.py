@@ -168,7 +168,7 @@ def _moments(optimiser: torch.optim.AdamW, network: MemberNetwork) -> dict[str, 
     moments = {}
     for name, parameter in network.named_parameters():
         for key, value in optimiser.state[parameter].items():
-            moments[f"{name}/{key}"] = np.array(value, dtype=np.float32)
+            moments[f"{name}/{key}"] = value.numpy().astype(np.float32)
     return moments
 
 

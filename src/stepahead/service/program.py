@@ -140,9 +140,10 @@ class SessionLog:
             self._log.info(str(event.kind), text=event.text)
             if event.kind is EventKind.CONNECTED:
                 self.on_connected()
+        elif event.retry_in_s is None and event.kind is EventKind.DISCONNECTED:  # our own good-bye
+            self._log.info(str(event.kind), text=event.text)
         elif event.text != self._last:
-            retry = {} if event.retry_in_s is None else {"retrying": True}
-            self._log.warning(str(event.kind), text=event.text, **retry)
+            self._log.warning(str(event.kind), text=event.text, retrying=event.retry_in_s is not None)
         self._last = event.text
 
 

@@ -29,7 +29,7 @@ class Observed(Protocol):
 
     @property
     def lag_s(self) -> float | None:
-        """Seconds from the newest reading's own time to its forecast; None before the first."""
+        """Seconds from a reading's own time, or its arrival if that time is not believed, to its forecast."""
 
     @property
     def tallies(self) -> list[Tally]:

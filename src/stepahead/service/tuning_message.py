@@ -38,7 +38,7 @@ def write_message(file: IO[bytes], head: Mapping[str, Any], arrays: Mapping[str,
         >>> read_message(file)
         ({'number': 3}, {'loss': array([0.5])})
     """
-    arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    arrays = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     described = [[name, array.dtype.str, list(array.shape)] for name, array in arrays.items()]
     text = json.dumps({**head, "arrays": described}).encode()
     file.write(LENGTH.pack(len(text)) + text)
