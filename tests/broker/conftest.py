@@ -1,4 +1,5 @@
 import itertools
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -71,7 +72,8 @@ class Peer:
 
     def until(self, condition: Callable[[], object], seconds: float = 20.0) -> None:
         """Turn the session until the condition holds; what comes meanwhile is kept for `take`."""
-        for _ in range(int(seconds / 0.02)):
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
             batch = self.session.receive(0.02, 1000)
             self.session.acknowledge(batch)
             self.kept += batch
@@ -92,7 +94,8 @@ class Peer:
         taken, self.kept = self.kept[:count], self.kept[count:]
         if len(taken) == count:
             return taken
-        for _ in range(int(seconds / 0.02)):
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
             batch = self.session.receive(0.02, count - len(taken))
             taken += batch
             if acknowledge:

@@ -162,6 +162,7 @@ class Connection:
         try:
             self.client.reconnect()
             self._open = True
+            self.client.loop_write()
         except OSError as error:
             text = refusal.connect_error_text(self._address, error)
             if refusal.is_final_error(error) and not self.accepted:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import isfinite
 
 import msgspec
 import numpy as np
@@ -20,7 +21,8 @@ from stepahead.wire.route import Mapping, Plan, Route
 __all__ = ["Decoded", "Decoder"]
 
 # Integers in this range are milliseconds for `read_time` too, and need not be asked about.
-SURELY_MS = range(10**11, 10**14)
+SURELY_MS, ABOVE_MS = 10**11, 10**14
+DAY_MS = DAY_NS // 10**6
 JSON_STARTS = frozenset(b'{["')
 JSON_WORDS = frozenset({b"true", b"false", b"null"})
 
@@ -101,67 +103,38 @@ class Decoder:
     def decode(self, deliveries: Sequence[Delivery]) -> Decoded:
         """Read all deliveries, in order; every row is finite and its time plausible."""
         columns = _Columns()
-        series, time_ns, value, message = columns.series, columns.time_ns, columns.value, columns.message
         routes, longest = self._routes, self._max_payload_bytes
         for index, (topic, payload, _flags, _token, received_ns) in enumerate(deliveries):
             route = routes.get(topic)
             if route is not None and len(payload) <= longest:
                 try:
-                    if payload[0] == 0x7B:  # {
+                    start = payload[0]
+                    if start == 0x7B:  # {
                         if route.plans:
                             document = _decode_json(payload)
                             plan = route.plans.get(tuple(document))
-                            if plan is not None and self._by_plan(document, plan, route, received_ns, index, columns):
+                            if plan is not None and _by_plan(document, plan, received_ns, index, columns):
                                 continue
+                    elif start == 0x5B:  # [
+                        if _all_by_plan(_decode_json(payload), route, received_ns, index, columns):
+                            continue
                     elif route.value_slot >= 0:
                         number = float(payload)
                         if number - number == 0.0 and b"_" not in payload:
-                            series.append(route.value_slot)
-                            time_ns.append(received_ns)
-                            value.append(number)
-                            message.append(index)
+                            columns.series.append(route.value_slot)
+                            columns.time_ns.append(received_ns)
+                            columns.value.append(number)
+                            columns.message.append(index)
                             continue
                 except (ValueError, IndexError, RecursionError):
                     pass  # no plain case: it is looked at again below, and counted there
             self._read(topic, payload, received_ns, index, columns)
-        return Decoded(Readings.of(series, time_ns, value), np.asarray(message, dtype=np.int32))
+        readings = Readings.of(columns.series, columns.time_ns, columns.value)
+        return Decoded(readings, np.asarray(columns.message, dtype=np.int32))
 
     def forget(self) -> None:
         """Forget every slot: for when slots were given to other series. The next messages ask `intern` again."""
         self._routes.clear()
-
-    def _by_plan(
-        self, document: dict[str, object], plan: Plan, route: Route, received_ns: int, index: int, columns: _Columns
-    ) -> bool:
-        """Read a flat object of known shape; False, and nothing done, when something is out of the ordinary."""
-        time = received_ns
-        if plan.time is not None:
-            raw = document[plan.time]
-            if type(raw) is int and raw in SURELY_MS and route.mapping.unit == "auto":
-                time = raw * 1_000_000
-            else:
-                read = read_time(raw, route.mapping.unit)
-                if read is None:
-                    return False
-                time = read
-            if not EARLIEST_NS <= time <= received_ns + DAY_NS:
-                return False
-        before = len(columns.series)
-        for name, slot in plan.fields:
-            number = document[name]
-            kind = type(number)
-            if kind is float or (kind is int and -(2**63) < number < 2**63):  # type: ignore[operator]
-                if slot < 0:
-                    columns.cut(before)
-                    return False
-                columns.series.append(slot)
-                columns.time_ns.append(time)
-                columns.value.append(number)  # type: ignore[arg-type]
-                columns.message.append(index)
-            elif slot >= 0 or kind is dict:
-                columns.cut(before)
-                return False
-        return True
 
     def _read(self, topic: bytes, payload: bytes, received_ns: int, index: int, columns: _Columns) -> None:
         """Read one message by the book, counting what is not readable."""
@@ -182,12 +155,18 @@ class Decoder:
         reason = route.mapping.json.find(document, found)
         if reason is not None:
             drops[reason] += 1
+        raw_time: object = MISSING
+        time: int | Reason = received_ns
         for item in found:
-            self._accept(item, document, route, received_ns, index, columns)
+            if item.time is not raw_time:  # the fields of one object share it
+                raw_time = item.time
+                time = received_ns if raw_time is MISSING else self._time(raw_time, route.mapping, received_ns)
+            self._accept(item, time, document, route, index, columns)
         if len(columns.series) > before:
             self._routes.setdefault(topic, route)
-            if type(document) is dict:
-                route.learn(document)
+            example = document[0] if type(document) is list else document
+            if type(example) is dict:
+                route.learn(example)
         elif drops.total() == dropped:
             drops[Reason.NO_READING] += 1
 
@@ -216,23 +195,24 @@ class Decoder:
         except UnicodeDecodeError:
             return Reason.NOT_DECODABLE
 
+    @staticmethod
+    def _time(raw: object, mapping: Mapping, received_ns: int) -> int | Reason:
+        time = read_time(raw, mapping.unit)
+        if time is None:
+            return Reason.TIME_NOT_DECODABLE
+        return time if EARLIEST_NS <= time <= received_ns + DAY_NS else Reason.TIME_ABSURD
+
     def _accept(
-        self, item: Found, document: object, route: Route, received_ns: int, index: int, columns: _Columns
+        self, item: Found, time: int | Reason, document: object, route: Route, index: int, columns: _Columns
     ) -> None:
-        drops, mapping = self._drops, route.mapping
-        number = read_value(item.raw, mapping.booleans)
+        drops, mapping, raw = self._drops, route.mapping, item.raw
+        number = raw if type(raw) is float and isfinite(raw) else read_value(raw, mapping.booleans)
         if isinstance(number, Reason):
             drops[number] += 1
             return
-        time: int | None = received_ns
-        if item.time is not MISSING:
-            time = read_time(item.time, mapping.unit)
-            if time is None:
-                drops[Reason.TIME_NOT_DECODABLE] += 1
-                return
-            if not EARLIEST_NS <= time <= received_ns + DAY_NS:
-                drops[Reason.TIME_ABSURD] += 1
-                return
+        if isinstance(time, Reason):
+            drops[time] += 1
+            return
         slot = route.slots.get(item.field, REFUSED)
         if slot < 0:
             key = mapping.key.fill(route.topic, route.captures, item.field, item.element, document)
@@ -245,9 +225,60 @@ class Decoder:
                 return
             if not mapping.key.needs_payload:
                 route.slots[item.field] = slot
-                if not item.field and mapping.format != "json":  # JSON is stricter about numbers than float()
-                    route.value_slot = slot
+                if not item.field:
+                    route.learn_value(slot)
         columns.series.append(slot)
-        columns.time_ns.append(time)  # type: ignore[arg-type]
+        columns.time_ns.append(time)
         columns.value.append(number)
         columns.message.append(index)
+
+
+def _by_plan(document: dict[str, object], plan: Plan, received_ns: int, index: int, columns: _Columns) -> bool:
+    """Read a flat object of known shape; False, and nothing done, when something is out of the ordinary."""
+    time = received_ns
+    if plan.time is not None:
+        raw = document[plan.time]
+        if type(raw) is int and plan.unit == "auto" and SURELY_MS <= raw < ABOVE_MS:
+            time = raw * 1_000_000
+        else:
+            read = read_time(raw, plan.unit)
+            if read is None:
+                return False
+            time = read
+        if not EARLIEST_NS <= time <= received_ns + DAY_NS:
+            return False
+    before = len(columns.series)
+    for name, slot in plan.fields:
+        number = document[name]
+        kind = type(number)
+        if slot >= 0 and (kind is float or (kind is int and -(2**63) < number < 2**63)):  # type: ignore[operator]
+            columns.series.append(slot)
+            columns.time_ns.append(time)
+            columns.value.append(number)  # type: ignore[arg-type]
+            columns.message.append(index)
+        elif slot >= 0 or kind is dict or kind is float or kind is int:
+            columns.cut(before)
+            return False
+    return True
+
+
+def _all_by_plan(document: object, route: Route, received_ns: int, index: int, columns: _Columns) -> bool:
+    """Read an array of flat objects of known shapes, or of pairs; False, and nothing done, when one is otherwise."""
+    before, plans, pair_slot = len(columns.series), route.plans, route.pair_slot
+    latest_ms = received_ns // 1_000_000 + DAY_MS
+    for element in document:  # type: ignore[attr-defined]
+        if type(element) is dict:
+            plan = plans.get(tuple(element))
+            if plan is not None and _by_plan(element, plan, received_ns, index, columns):
+                continue
+        elif type(element) is list and len(element) == 2:
+            time, number = element
+            if type(time) is int and SURELY_MS <= time < latest_ms and type(number) is float and pair_slot >= 0:
+                columns.series.append(pair_slot)
+                columns.time_ns.append(time * 1_000_000)
+                columns.value.append(number)
+                columns.message.append(index)
+                continue
+        columns.cut(before)
+        return False
+    return len(columns.series) > before

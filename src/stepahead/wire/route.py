@@ -30,6 +30,7 @@ class Mapping:
         self.booleans = settings.booleans
         self.unit: TimeUnit = settings.time_unit
         self.key = KeyTemplate(settings.key, [name for _, name in self.filter.names])
+        self.takes_pairs = settings.readings is None and settings.time_unit == "auto" and settings.format != "number"
         self.json = JsonMapping(settings, self._is_time)
 
     def _is_time(self, raw: object) -> bool:
@@ -43,10 +44,12 @@ class Plan:
 
     Attributes:
         time: name of the field with the time.
+        unit: unit of a numeric time.
         fields: name and slot of each field that may hold a number; `REFUSED` for one that held none.
     """
 
     time: str | None
+    unit: TimeUnit
     fields: tuple[tuple[str, int], ...]
 
 
@@ -56,7 +59,8 @@ class Route:
 
     Attributes:
         slots: field -> slot.
-        value_slot: slot of a bare number.
+        value_slot: slot of a bare number, where such payloads are read as `float` reads them.
+        pair_slot: slot of `[time, value]`, where such times are milliseconds.
         plans: field names of a document -> how to read it.
     """
 
@@ -65,9 +69,17 @@ class Route:
     captures: dict[str, str]
     slots: dict[str, int] = field(default_factory=dict)
     value_slot: int = REFUSED
+    pair_slot: int = REFUSED
     plans: dict[tuple[str, ...], Plan] = field(default_factory=dict)
 
     MAX_PLANS = 8
+
+    def learn_value(self, slot: int) -> None:
+        """Keep the slot of the reading whose field is the value itself."""
+        if self.mapping.format != "json":  # JSON is stricter about numbers than float()
+            self.value_slot = slot
+        if self.mapping.takes_pairs:
+            self.pair_slot = slot
 
     def learn(self, document: dict[str, object]) -> None:
         """Keep the shape of a document just read, if documents of this shape can be read by plan."""
@@ -78,5 +90,7 @@ class Route:
             slots = [
                 (name, self.slots.get(path, REFUSED) if number else REFUSED) for name, path, number in shape.fields
             ]
-            if all(slot >= 0 for (_, slot), (_, _, number) in zip(slots, shape.fields, strict=True) if number):
-                self.plans[tuple(document)] = Plan(shape.time, tuple(slots))
+            if any(slot >= 0 for _, slot in slots) and all(
+                slot >= 0 for (_, slot), (_, _, number) in zip(slots, shape.fields, strict=True) if number
+            ):
+                self.plans[tuple(document)] = Plan(shape.time, self.mapping.unit, tuple(slots))

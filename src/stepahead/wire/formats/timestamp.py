@@ -29,7 +29,7 @@ def read_time(raw: object, unit: TimeUnit = "auto") -> int | None:
 
     Returns:
         UTC nanoseconds since 1970; None when it is no time. Whether it is plausible is not asked here.
-        Fractions of seconds and milliseconds are rounded to microseconds, which is what a float64 carries.
+        Fractions of seconds and milliseconds are rounded to microseconds, which is what a float64 carries until 2106.
 
     Example:
         >>> read_time(1760000000), read_time(1760000000.25), read_time("1760000000250")
@@ -66,25 +66,26 @@ def _from_float(amount: float, unit: TimeUnit) -> int | None:
     per_unit = _per_unit(amount, unit)
     if per_unit is None or amount - amount != 0.0:  # NaN or infinite
         return None
-    if per_unit >= 1000:
+    if per_unit >= 10**6:
         return round(amount * (per_unit // 1000)) * 1000 if abs(amount) < 1e30 else None
-    return round(amount)
+    return round(amount * per_unit)
 
 
 def _read_text(text: str, unit: TimeUnit) -> int | None:
     text = text.strip()
     if len(text) > LONGEST:
         return None
-    if unit != "iso8601":
+    if text[4:5] != "-" and unit != "iso8601":
         if text.isdecimal() and text.isascii():
             return _from_int(int(text), unit)
         try:
             return _from_float(float(text), unit)
         except ValueError:
-            if unit != "auto":
-                return None
+            pass  # it may be a date in ISO 8601's short form
+    if unit not in ("auto", "iso8601"):
+        return None
     nanoseconds = 0
-    if found := FRACTION.match(text):
+    if ("." in text or "," in text) and (found := FRACTION.match(text)):
         # datetime holds microseconds; the digits below them are kept aside.
         whole, digits, zone = found.groups()
         nanoseconds = int(digits[:9].ljust(9, "0"))

@@ -1,0 +1,288 @@
+"""What no real broker can be made to do: refusals, silence, half packets, unanswered publishes."""
+
+import contextlib
+import socket
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from stepahead.contract.errors import BrokerError
+from stepahead.contract.settings import BrokerSettings
+from stepahead.wire.client_choice import make_client
+from stepahead.wire.event import EventKind, SessionEvent
+from stepahead.wire.session import Session
+
+CONNACK = {"3.1.1": b"\x20\x02\x00\x00", "5": b"\x20\x03\x00\x00\x00"}
+SUBACK = {"3.1.1": b"\x90\x03\x00\x01\x01", "5": b"\x90\x04\x00\x01\x00\x01"}
+
+
+class ScriptedBroker:
+    """A listening socket and the bytes it is told to say; no thread, the test takes turns with the session."""
+
+    def __init__(self) -> None:
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.connections: list[socket.socket] = []
+
+    @property
+    def url(self) -> str:
+        return f"mqtt://127.0.0.1:{self.listener.getsockname()[1]}"
+
+    def accept(self) -> None:
+        self.listener.settimeout(5)
+        sock, _ = self.listener.accept()
+        sock.settimeout(5)
+        self.connections.append(sock)
+
+    def say(self, data: bytes) -> None:
+        self.connections[-1].sendall(data)
+
+    def hear(self) -> bytes:
+        return self.connections[-1].recv(1 << 20)
+
+    def hear_nothing(self) -> None:
+        self.connections[-1].settimeout(0.1)
+        with pytest.raises(TimeoutError):
+            self.hear()
+        self.connections[-1].settimeout(5)
+
+    def close(self) -> None:
+        for sock in [self.listener, *self.connections]:
+            sock.close()
+
+
+class Table:
+    """The broker, a session and what it told."""
+
+    def __init__(self, client: str, protocol: str) -> None:
+        self.broker = ScriptedBroker()
+        self.client, self.protocol = client, protocol
+        self.events: list[SessionEvent] = []
+        self.sessions: list[Session] = []
+
+    def session(self, filters: tuple[str, ...] = ("a/#",), **more: object) -> Session:
+        defaults = {"reconnect_min_s": 0.05, "reconnect_max_s": 0.1, "url": self.broker.url}
+        given = defaults | {"client": self.client, "protocol": self.protocol} | more
+        self.sessions.append(Session(BrokerSettings.model_validate(given), filters, None, self.events.append))
+        return self.sessions[-1]
+
+    def connect(self, session: Session, connack: bytes | None = None) -> None:
+        for _ in range(500):
+            session.receive(0.01, 1)
+            if session.socket is not None:
+                break
+        self.broker.accept()
+        session.receive(0.0, 1)
+        assert self.broker.hear()[0] == 0x10
+        before = len(self.events)
+        self.broker.say(CONNACK[self.protocol] if connack is None else connack)
+        for _ in range(500):
+            session.receive(0.01, 1)
+            if len(self.events) > before:
+                return
+
+    def lose(self, session: Session) -> None:
+        self.broker.connections[-1].close()
+        for _ in range(500):
+            session.receive(0.01, 1)
+            if not session.connected:
+                return
+        raise AssertionError("the loss was not noticed")
+
+    def kinds(self) -> list[EventKind]:
+        return [event.kind for event in self.events]
+
+
+@pytest.fixture(params=["paho", "fast"])
+def client(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(params=["3.1.1", "5"])
+def protocol(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def table(client: str, protocol: str) -> Iterator[Table]:
+    table = Table(client, protocol)
+    yield table
+    for session in table.sessions:
+        session.close(0)
+    table.broker.close()
+
+
+def test_a_refused_filter_is_named(table: Table) -> None:
+    session = table.session(("a/#", "b/#"))
+    table.connect(session)
+    refused = b"\x90\x04\x00\x01\x01\x80" if table.protocol == "3.1.1" else b"\x90\x05\x00\x01\x00\x01\x87"
+    table.broker.say(refused)
+    with pytest.raises(BrokerError, match=r"refuses the subscription to 'b/#'"):
+        session.receive(2.0, 1)
+
+
+@pytest.mark.parametrize(
+    ("code_311", "code_5", "words"),
+    [
+        (2, 0x85, "does not accept the client id"),
+        (4, 0x86, "user name or password is wrong"),
+        (5, 0x87, "user name or password is wrong, or this client may not connect"),
+    ],
+)
+def test_a_refusal_is_final_at_first_and_not_later(table: Table, code_311: int, code_5: int, words: str) -> None:
+    no = bytes([0x20, 2, 0, code_311]) if table.protocol == "3.1.1" else bytes([0x20, 3, 0, code_5, 0])
+    with pytest.raises(BrokerError, match=words):
+        table.connect(table.session(), no)
+    session = table.session(())
+    table.connect(session)
+    assert session.connected
+    table.lose(session)
+    table.connect(session, no)
+    assert table.events[-1].kind == EventKind.REFUSED
+    assert words in table.events[-1].text
+    table.connect(session)
+    assert session.connected
+
+
+def test_a_broker_not_ready_is_tried_again(table: Table) -> None:
+    session = table.session()
+    table.connect(session, b"\x20\x02\x00\x03" if table.protocol == "3.1.1" else b"\x20\x03\x00\x88\x00")
+    assert "it is not ready" in table.events[-1].text
+    table.connect(session)
+    assert session.connected
+
+
+def test_packets_may_come_byte_by_byte(table: Table) -> None:
+    session = table.session()
+    stream = CONNACK[table.protocol] + SUBACK[table.protocol]
+    properties = b"" if table.protocol == "3.1.1" else b"\x00"
+    body = b"\x00\x03a/b\x00\x09" + properties + b"21.5"
+    stream += bytes([0x32, len(body)]) + body
+    session.receive(0.05, 1)
+    table.broker.accept()
+    table.broker.hear()
+    taken = []
+    for i in range(len(stream)):
+        table.broker.say(stream[i : i + 1])
+        taken += session.receive(0.005, 10)
+    taken += session.receive(0.2, 10) if not taken else []
+    assert [(m.topic, m.payload, m.qos, m.token & 0xFFFF) for m in taken] == [(b"a/b", b"21.5", 1, 9)]
+    assert table.kinds() == [EventKind.CONNECTED, EventKind.SUBSCRIBED]
+    table.broker.hear()
+    session.acknowledge(taken)
+    assert table.broker.hear() == b"\x40\x02\x00\x09"
+
+
+def test_what_was_not_acknowledged_goes_out_again_first_and_in_order(table: Table) -> None:
+    session = table.session(())
+    table.connect(session)
+    session.publish_many([(b"o", b"1"), (b"o", b"2"), (b"o", b"3")], 1, False)
+    properties = b"" if table.protocol == "3.1.1" else b"\x00"
+
+    def packet(first: int, mid: int, payload: bytes) -> bytes:
+        body = b"\x00\x01o" + mid.to_bytes(2, "big") + properties + payload
+        return bytes([first, len(body)]) + body
+
+    assert table.broker.hear() == packet(0x32, 1, b"1") + packet(0x32, 2, b"2") + packet(0x32, 3, b"3")
+    table.broker.say(b"\x40\x02\x00\x02")
+    session.receive(0.1, 1)
+    assert session.pending_out.messages == 2
+    table.lose(session)
+    session.publish("o", b"4", 1, False)
+    table.connect(session)
+    session.receive(0.05, 1)
+    assert table.broker.hear() == packet(0x3A, 1, b"1") + packet(0x3A, 3, b"3") + packet(0x32, 4, b"4")
+
+
+def test_receive_maximum_of_the_broker_is_kept(client: str) -> None:
+    table = Table(client, "5")
+    session = table.session(())
+    table.connect(session, b"\x20\x06\x00\x00\x03\x21\x00\x02")
+    session.publish_many([(b"o", b"%d" % i) for i in range(5)], 1, False)
+    heard = table.broker.hear()
+    assert [heard.count(b"o\x00%c\x00%d" % (i + 1, i)) for i in range(5)] == [1, 1, 0, 0, 0]
+    table.broker.hear_nothing()
+    table.broker.say(b"\x40\x02\x00\x01")
+    session.receive(0.1, 1)
+    assert b"o\x00\x03\x002" in table.broker.hear()
+    assert session.pending_out.messages == 4
+    session.close(0)
+    table.broker.close()
+
+
+def test_a_broker_that_never_acknowledges_does_not_fill_the_memory(table: Table) -> None:
+    """Reading goes on for the acknowledgements until the inbox is full; then the connection is made anew."""
+    ahead = [0.0]
+    settings = {"url": table.broker.url, "client": table.client, "protocol": table.protocol}
+    settings |= {"queue_messages": 10, "keepalive_s": 5}
+    session = Session(
+        BrokerSettings.model_validate(settings),
+        [],
+        None,
+        table.events.append,
+        clock=lambda: time.monotonic() + ahead[0],
+    )
+    table.sessions.append(session)
+    table.connect(session)
+    session.publish_many([(b"o", b"x")] * 10, 1, False)
+    body = b"\x00\x01a" + (b"" if table.protocol == "3.1.1" else b"\x00") + b"21"
+    message = bytes([0x30, len(body)]) + body
+    flood = message * 1000
+    sock = table.broker.connections[-1]
+    sock.setblocking(False)
+    while len(session._client.inbox) < 65_545:
+        with contextlib.suppress(BlockingIOError):
+            flood = flood[sock.send(flood) :] or message * 1000
+        assert session.receive(0.0, 100) == []
+    assert len(session._client.inbox) < 65_545 + 2 * 65_536 // len(message)
+    assert session.connected
+    ahead[0] += 1.0
+    session.receive(0.0, 100)
+    ahead[0] += 6.0
+    session.receive(0.0, 100)
+    assert "acknowledges nothing" in table.events[-1].text
+    assert session.pending_out.messages == 10
+
+
+def test_silence_instead_of_a_welcome_is_not_waited_for_for_ever(table: Table) -> None:
+    now = [0.0]
+    session = Session(
+        BrokerSettings.model_validate({"url": table.broker.url, "client": table.client, "protocol": table.protocol}),
+        [],
+        None,
+        table.events.append,
+        clock=lambda: now[0],
+    )
+    table.sessions.append(session)
+    for _ in range(30):
+        now[0] += 0.5
+        session.receive(0.0, 1)
+    assert table.events[0].text.endswith("took the connection and did not answer")
+
+
+def test_the_pauses_grow_and_have_a_limit() -> None:
+    now, slept, events = [0.0], [], []
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        now[0] += seconds
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    settings = BrokerSettings(url=f"mqtt://127.0.0.1:{port}", reconnect_min_s=0.5, reconnect_max_s=4.0)
+    session = Session(settings, [], None, events.append, clock=lambda: now[0], sleep=sleep, jitter=lambda: 0.0)
+    session.receive(60.0, 1)
+    pauses = [event.retry_in_s for event in events]
+    assert pauses[:5] == [0.25, 0.5, 1.0, 2.0, 2.0]
+    assert sum(slept) == pytest.approx(60.0)
+    session.close(0)
+
+
+def test_an_untested_paho_is_not_driven_fast() -> None:
+    events: list[SessionEvent] = []
+    client = make_client(BrokerSettings(), None, time.time_ns, events.append, paho_version="9.9")
+    assert client.name == "paho"
+    assert "paho-mqtt 9.9 is not one the fast client was tested with" in events[0].text
+    assert make_client(BrokerSettings(), None, time.time_ns, events.append).name == "fast"
+    assert make_client(BrokerSettings(client="paho"), None, time.time_ns, events.append).name == "paho"
+    assert len(events) == 1
