@@ -8,6 +8,7 @@ import pytest
 
 from stepahead.contract.errors import StateError
 from stepahead.storage.journal import Journal
+from stepahead.storage.manifest import Manifest, dump_manifest, load_manifest
 from stepahead.storage.snapshot import SnapshotStore
 
 RECORDS = 60
@@ -72,3 +73,15 @@ def test_every_flipped_bit_is_detected_or_harmless(
     assert seen["refused"] > 0
     assert seen["torn"] > 0
     print(flips, "flips:", seen)
+
+
+def test_every_flipped_bit_of_a_manifest_is_detected() -> None:
+    manifest = Manifest(7, 1, 12, 5, {"series": 3}, {"values.json": (2, "ab")})
+    data = dump_manifest(manifest)
+    for at in range(8 * len(data)):
+        flipped = bytearray(data)
+        flipped[at // 8] ^= 1 << at % 8
+        with pytest.raises(StateError, match=r"snapshot 7: manifest\.json"):
+            load_manifest(bytes(flipped), 7)
+    with pytest.raises(StateError, match="is that of snapshot 7"):
+        load_manifest(data, 8)

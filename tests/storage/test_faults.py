@@ -202,3 +202,19 @@ def test_after_a_failed_fsync_the_records_go_to_a_new_segment(
         ("sync_directory", "state"),
     ]
     assert [number for number, _ in journal.read(0)] == [0, 1, 2]
+
+
+def test_what_was_read_at_opening_survives_a_power_cut_after_it(memory_disk: Any, record_of: Any) -> None:
+    memory = memory_disk()
+    journal = Journal(STATE, filesystem=memory)
+    journal.append(record_of(0))
+    journal.commit()
+    written = memory.open(STATE / "journal-00000001.log").read()
+    # Killed after the write and before the fsync: the page cache has the frame, the disk does not.
+    cached = memory_disk()
+    cached.make_directory(STATE)
+    cached.create(STATE / "journal-00000001.log").write(written)
+    assert Journal(STATE, filesystem=cached).next_position == 1
+    for seed in range(20):
+        survivor = cached.after_power_cut(random.Random(seed))
+        assert [number for number, _ in Journal(STATE, filesystem=survivor).read(0)] == [0]

@@ -1,4 +1,21 @@
-"""The journal: an append-only log of batches and events that survives a power cut."""
+"""The journal: an append-only log of batches and events that survives a power cut.
+
+Why a file format of our own and not SQLite (WAL, synchronous=FULL, one blob row per batch), which holds the rate too:
+`python tests/bench/journal.py`, 2026-11-22, two shared and busy x86-64 cores, ext4, medians of 3, write + fsync 4 ms:
+
+| readings a batch, commit | journal: readings/s, p99, bytes written/reading | SQLite: the same |
+|---|---|---|
+| 1, every 20 ms | 35,900, 31 ms, 150 | 27,700, 39 ms, 285 |
+| 100, every 20 ms | 2,741,000, 26 ms, 22 | 1,072,000, 67 ms, 84 |
+| 1, each | 269, 8 ms, 150 | 256, 9 ms, 4,635 |
+| 100, each | 26,100, 8 ms, 21 | 20,800, 12 ms, 166 |
+| 8,192, each | 1,886,000, 12 ms, 20 | 1,365,000, 33 ms, 42 |
+
+A commit every 20 ms therefore holds tens of thousands of single-reading messages a second. SQLite writes every page
+twice, into its log and at a checkpoint, which wears a small box's flash and makes a batch wait. What decides: the
+standard library gives no way to put a failing disk under SQLite, so the promises below could not be tested at every
+call; and one flipped bit in a page of its tree can hide rows, where here it costs one record, by name.
+"""
 
 import threading
 import time
@@ -42,6 +59,7 @@ class Journal:
         at_least: positions start no lower than this: the position of the snapshot that was loaded.
         segment_bytes: a segment that is as large as this is followed by a new one.
         commit_interval_s: how long an appended record may wait for `commit_due`.
+        commit_bytes: so much need not wait for `commit_interval_s`.
         max_pending_bytes: so much may wait in memory while the disk refuses; then `append` refuses too.
         filesystem: the door to the disk.
         clock: seconds, never running back.
@@ -68,6 +86,7 @@ class Journal:
         at_least: int = 0,
         segment_bytes: int = 64 * 2**20,
         commit_interval_s: float = 0.02,
+        commit_bytes: int = 2**20,
         max_pending_bytes: int = 256 * 2**20,
         filesystem: Filesystem | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -75,6 +94,7 @@ class Journal:
         self._directory = directory
         self._segment_bytes = segment_bytes
         self._interval_s = commit_interval_s
+        self._commit_bytes = commit_bytes
         self._max_pending_bytes = max_pending_bytes
         self._filesystem = filesystem or OsFilesystem()
         self._clock = clock
@@ -151,10 +171,12 @@ class Journal:
         with self._appending:
             if not self._pending:
                 return None
+            if self._pending_bytes >= self._commit_bytes:
+                return 0.0
             return max(0.0, self._pending[0].appended_s + self._interval_s - self._clock())
 
     def commit_due(self) -> int:
-        """`commit` if the oldest waiting record has waited for `commit_interval_s`."""
+        """`commit` if the oldest record has waited for `commit_interval_s`, or `commit_bytes` wait."""
         return self.commit() if self.due_in_s() == 0 else self._durable
 
     def commit(self) -> int:
