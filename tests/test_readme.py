@@ -22,6 +22,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -129,10 +130,16 @@ def check_without_running(text: str, clone: Path) -> None:
             check_flags(words[words.index("stepahead") + 1 :])
 
 
+@cache
+def command_tree() -> Any:
+    """Our commands and those plugged in."""
+    cli.add_plugged_in_commands(cli.app)
+    return typer.main.get_command(cli.app)
+
+
 def check_flags(words: list[str]) -> None:
     """The command is there, and so is each of its long flags."""
-    cli.add_plugged_in_commands(cli.app)
-    command: Any = typer.main.get_command(cli.app)
+    command = command_tree()
     while hasattr(command, "commands") and words:
         assert words[0] in command.commands, f"there is no command {words[0]!r}"
         command, words = command.commands[words[0]], words[1:]

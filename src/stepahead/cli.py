@@ -11,7 +11,10 @@ import typer
 
 from stepahead.contract.errors import StepaheadError
 
-__all__ = ["app", "main"]
+__all__ = ["add_plugged_in_commands", "app", "main"]
+
+OWN_COMMANDS = frozenset({"run", "evaluate", "config", "version"})
+"""These start without looking for plugs: a service does not wait for, or depend on, what it does not use."""
 
 app = typer.Typer(
     name="stepahead",
@@ -164,7 +167,8 @@ def add_plugged_in_commands(application: typer.Typer) -> None:
 def main() -> int:
     """Run the command line: 0 fine, 2 bad usage or settings, 130 interrupted, 1 anything else."""
     try:
-        add_plugged_in_commands(app)
+        if not OWN_COMMANDS.intersection(sys.argv[1:2]):
+            add_plugged_in_commands(app)
         app(prog_name="stepahead")
     except StepaheadError as error:
         text = str(error)

@@ -103,16 +103,15 @@ def play_engine(
     if (slots == REFUSED).any():
         raise UsageError(f"engine.max_series: {columns} columns are more series than it allows")
     column_of = {int(slot): column for column, slot in enumerate(slots)}
-    names = engine.outlook(slots).names
+    names: tuple[str, ...] = ()  # known with the first reading: before it there is nothing to have an outlook on
     published = np.full(columns, np.nan)
     bounds = np.full((2, columns, len(levels)), np.nan)
-    experts = np.full((columns, len(names)), np.nan)
-    weights = np.full((columns, len(names)), np.nan)
+    pending = np.empty((2, columns, 0))  # forecasts and weights of the experts
 
     forecast = np.full((rows, columns), np.nan)
     bounds_of_row = np.full((2, rows, columns, len(levels)), np.nan)
-    experts_of_row = np.full((len(names), rows, columns), np.nan)
-    weights_of_row = np.full((len(names), rows, columns), np.nan, dtype=np.float32)
+    experts_of_row = np.empty((0, rows, columns))
+    weights_of_row = np.empty((0, rows, columns), dtype=np.float32)
     present = recording.present
     readings = refused = 0
     seconds = 0.0
@@ -120,8 +119,7 @@ def play_engine(
         # What is pending now was made from the rows before this one: note it before the row is shown.
         forecast[row] = published
         bounds_of_row[:, row] = bounds
-        experts_of_row[:, row] = experts.T
-        weights_of_row[:, row] = weights.T
+        experts_of_row[:, row], weights_of_row[:, row] = pending[0].T, pending[1].T
         here = np.flatnonzero(present[row])
         if len(here):
             batch = Readings(
@@ -136,7 +134,12 @@ def play_engine(
             published[taken] = answer.value[:, 0]
             bounds[0, taken], bounds[1, taken] = answer.lower, answer.upper
             outlook = engine.outlook(slots[here])
-            experts[here], weights[here] = outlook.value, outlook.weights
+            if not names:
+                names = outlook.names
+                pending = np.full((2, columns, len(names)), np.nan)
+                experts_of_row = np.full((len(names), rows, columns), np.nan)
+                weights_of_row = np.full((len(names), rows, columns), np.nan, dtype=np.float32)
+            pending[0, here], pending[1, here] = outlook.value, outlook.weights
             readings += len(here)
             refused += len(here) - len(answer)
         advance(1)

@@ -89,7 +89,7 @@ def draw_width(evaluation: Evaluation) -> Figure:
         rows = evaluation.scores.cells[:, index] & np.isfinite(width) & np.isfinite(error)
         order = np.argsort(width[rows], kind="stable")
         groups = [g for g in np.array_split(order, GROUPS) if len(g)]
-        if not groups or error[rows].mean() == 0:
+        if not groups or error[rows].mean() == 0 or width[rows].mean() == 0:
             continue
         x, y = ([float(np.mean(values[rows][g])) for g in groups] for values in (width, error))
         whole = float(np.mean(width[rows])), float(np.mean(error[rows]))

@@ -59,14 +59,12 @@ def draw_all(evaluation: Evaluation) -> list[Picture]:
             picture("width-against-error", "Are intervals wide where errors are large?", draw_width(evaluation)),
         ]
     pictures.append(picture("weights", "Which expert the mixture trusted when.", draw_weights(evaluation)))
-    for index, column in enumerate(evaluation.recording.columns):
-        pictures.append(
-            picture(
-                f"forecast-{file_name(column)}",
-                f"{column}: the end of the recording.",
-                draw_forecast(evaluation, index),
-            )
-        )
+    columns = evaluation.recording.columns
+    names = [file_name(column) for column in columns]
+    for index, (column, name) in enumerate(zip(columns, names, strict=True)):
+        # Two columns may differ in nothing that a file's name can hold.
+        name = f"forecast-{name}" if names.count(name) == 1 else f"forecast-{name}-{index}"
+        pictures.append(picture(name, f"{column}: the end of the recording.", draw_forecast(evaluation, index)))
     return pictures
 
 

@@ -5,7 +5,7 @@ from matplotlib.figure import Figure
 
 from stepahead.contract.records import FloatArray
 from stepahead.evaluation.evaluate import Evaluation
-from stepahead.evaluation.figures.style import colours, dates, legend_beside, new_figure, time_axis
+from stepahead.evaluation.figures.style import colours, dates, is_member, legend_beside, new_figure, time_axis
 from stepahead.evaluation.scores import LIMIT, last_values
 
 __all__ = ["draw_running_error", "running_ratio"]
@@ -36,10 +36,10 @@ def running_ratio(evaluation: Evaluation, model: str) -> FloatArray:
 
 
 def draw_running_error(evaluation: Evaluation) -> Figure:
-    """One line per model; above one and a half times persistence a line leaves the picture."""
+    """One line per model, dashed for peers; above one and a half times persistence a line leaves the picture."""
     figure, (axis,) = new_figure()
     first = evaluation.range.first
-    names = [name for name in evaluation.scores.models if name != "persistence"]
+    names = [name for name in evaluation.scores.models if name != "persistence" and not is_member(name)]
     colour = colours(names)
     time = dates(evaluation.recording.time_ns[first:])
     # The first few ratios are noise and would set the scale of the picture.
@@ -51,6 +51,7 @@ def draw_running_error(evaluation: Evaluation) -> Figure:
         published = name == "stepahead"
         axis.plot(
             time[skip:], np.where(ratio <= TOP, ratio, np.nan)[skip:], color=colour[name], label=label,
+            linestyle="-" if name in evaluation.play.forecast else "--",
             linewidth=2.4 if published else 1.2, zorder=3 if published else 2,
         )  # fmt: skip
     axis.set_title("Error so far, as a ratio to persistence (lower is better)", loc="left")

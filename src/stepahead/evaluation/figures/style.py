@@ -9,7 +9,17 @@ from matplotlib.figure import Figure
 
 from stepahead.contract.records import IntArray
 
-__all__ = ["OBSERVED", "PUBLISHED", "colours", "dates", "legend_beside", "new_figure", "quiet", "time_axis"]
+__all__ = [
+    "OBSERVED",
+    "PUBLISHED",
+    "colours",
+    "dates",
+    "is_member",
+    "legend_beside",
+    "new_figure",
+    "quiet",
+    "time_axis",
+]
 
 # Okabe & Ito (2008), "Color Universal Design", told apart with any of the common colour-vision deficiencies; their
 # yellow, too faint a line on white, is replaced by the indigo of Tol (2021), "Colour schemes".
@@ -41,6 +51,16 @@ def colours(names: Sequence[str]) -> dict[str, str]:
     """A colour for each model; the same model has the same colour in every picture."""
     free = iter(PALETTE[1:] * (1 + len(names) // len(PALETTE[1:])))
     return {name: FIXED.get(name) or next(free) for name in names}
+
+
+def is_member(name: str) -> bool:
+    """Whether a model is one of the networks whose mean is shown as `lstm`.
+
+    Example:
+        >>> is_member("lstm2"), is_member("lstm")
+        (True, False)
+    """
+    return name.startswith("lstm") and name[4:].isdigit()
 
 
 def legend_beside(axis: Axes, backwards: bool = False) -> None:

@@ -1,12 +1,15 @@
 """The weights of the mixture over time."""
 
+from collections.abc import Mapping
+
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
+from numpy.typing import NDArray
 
 from stepahead.contract.records import FloatArray
 from stepahead.evaluation.evaluate import Evaluation
-from stepahead.evaluation.figures.style import colours, dates, legend_beside, new_figure, time_axis
+from stepahead.evaluation.figures.style import colours, dates, is_member, legend_beside, new_figure, time_axis
 
 __all__ = ["draw_weights", "mean_weights"]
 
@@ -19,7 +22,7 @@ def mean_weights(evaluation: Evaluation) -> tuple[FloatArray, list[str], FloatAr
     Returns:
         float64[B], the middle row of each block; the names of the experts; float64[E, B], NaN where none was known.
     """
-    weights = evaluation.play.weights
+    weights = whole_network(evaluation.play.weights)
     stacked = np.stack([np.asarray(w, dtype=np.float64) for w in weights.values()])  # experts, rows, columns
     blocks = np.array_split(np.arange(stacked.shape[1]), min(POINTS, stacked.shape[1]))
     known = np.isfinite(stacked)
@@ -28,6 +31,13 @@ def mean_weights(evaluation: Evaluation) -> tuple[FloatArray, list[str], FloatAr
     counts = np.stack([count[:, b].sum(axis=1) for b in blocks], axis=1)
     middle = np.array([float(b[len(b) // 2]) for b in blocks])
     return middle, list(weights), np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0)
+
+
+def whole_network(weights: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
+    """The weights with those of the networks added up under `lstm`: seven areas are read, ten are not."""
+    members = [name for name in weights if is_member(name)]
+    kept = {name: weight for name, weight in weights.items() if name not in members}
+    return kept | ({"lstm": np.sum([weights[name] for name in members], axis=0)} if members else {})
 
 
 def draw_weights(evaluation: Evaluation) -> Figure:
