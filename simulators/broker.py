@@ -49,6 +49,9 @@ class EmbeddedBroker:
     It survives Ctrl-C in the terminal (so that clients can say good-bye), ends when told to by its process id, and
     ends by itself when this process dies.
 
+    Its limit: with 100 messages of QoS 1 on their way to a client it sends that client nothing more, its own PUBACKs
+    included, until the client acknowledges. A client must not make the one wait for the other.
+
     Args:
         port: where it listens; 0 = a free one.
         protocol: the version of MQTT that it speaks.

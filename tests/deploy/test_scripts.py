@@ -125,3 +125,44 @@ def test_an_old_python_is_named(tmp_path: Path) -> None:
     )
     assert done.returncode == 1
     assert "needs Python 3.11 or newer" in done.stderr
+
+
+APT = """#!/bin/sh
+echo "$@" >>"{log}"
+case "$*" in *" mosquitto") cp {true} "{folder}/mosquitto" ;; esac
+"""
+
+
+@pytest.mark.parametrize(
+    ("user", "apt", "code", "calls"),
+    [
+        (0, APT, 0, ["update -q", "install -q -y --no-install-recommends mosquitto"]),
+        (0, "#!/bin/sh\nexit 100\n", 1, []),
+        (0, None, 1, []),
+        (1000, APT, 1, []),  # neither root nor sudo
+    ],
+    ids=["installs", "apt fails", "no apt", "not root"],
+)
+def test_mosquitto_is_installed_or_asked_for(
+    tmp_path: Path, user: int, apt: str | None, code: int, calls: list[str]
+) -> None:
+    binaries, log = tmp_path / "bin", tmp_path / "log"
+    binaries.mkdir()
+    for name in ("env", "dirname", "printf", "cat", "cp", "true"):
+        (binaries / name).symlink_to(tool(name))
+    (binaries / "id").write_text(f"#!/bin/sh\necho {user}\n")
+    (binaries / "id").chmod(0o755)
+    if apt is not None:
+        (binaries / "apt-get").write_text(apt.format(log=log, true=tool("true"), folder=binaries))
+        (binaries / "apt-get").chmod(0o755)
+    (tmp_path / "deploy").mkdir()
+    shutil.copy(ROOT / "deploy" / "venv.sh", tmp_path / "deploy")
+    script = (ROOT / "deploy" / "test.sh").read_text()
+    assert script.count("\nneed_mosquitto\n") == 1
+    only_mosquitto = script.replace("\nneed_mosquitto\n", "\nneed_mosquitto\nexit 0\n")
+    (tmp_path / "deploy" / "test.sh").write_text(only_mosquitto.replace("/usr/sbin/mosquitto", f"{tmp_path}/absent"))
+    command = ["/bin/sh", str(tmp_path / "deploy" / "test.sh")]
+    done = subprocess.run(command, env={"PATH": str(binaries)}, capture_output=True, text=True)
+    assert done.returncode == code, done.stderr
+    assert (log.read_text().splitlines() if log.exists() else []) == calls
+    assert ("sudo apt-get install mosquitto" in done.stderr) == (code == 1)

@@ -121,6 +121,14 @@ def test_a_forecaster_that_dies_is_reported_with_its_last_words() -> None:
         Demo(quiet(), seconds=5, command=broken).run()
 
 
+def test_the_forecaster_is_told_what_the_embedded_broker_can_bear() -> None:
+    def telling(url: str) -> list[str]:
+        return [sys.executable, "-c", "import os; raise SystemExit('qos ' + os.environ['STEPAHEAD_BROKER__QOS'])"]
+
+    with pytest.raises(StepaheadError, match="qos 0"):
+        Demo(quiet(), seconds=5, command=telling).run()
+
+
 def test_a_forecaster_that_stays_silent_is_given_up() -> None:
     def silent(url: str) -> list[str]:
         return [sys.executable, "-c", "import time; time.sleep(60)"]
@@ -163,9 +171,7 @@ def test_bad_usage_names_the_flag_and_has_exit_code_2(arguments: list[str], word
         raise result.exception
 
 
-@pytest.mark.parametrize(
-    "arguments", [["demo", "--series", "0"], ["simulate", "--qos", "2"], ["demo", "--broker-port", "-1"]]
-)
+@pytest.mark.parametrize("arguments", ["demo --series 0", "simulate --qos 2", "demo --broker-port -1"])
 def test_typer_refuses_what_is_out_of_range(arguments: str) -> None:
     app = typer.Typer()
     register(app)
