@@ -21,6 +21,7 @@ class Running:
         command = [sys.executable, "-m", "stepahead", "run", "--broker", url]
         for topic_filter in filters:
             command += ["--subscribe", topic_filter]
+        command += ["--set", f"durability.state_dir={folder}/state"]
         for assignment in assignments:
             command += ["--set", assignment]
         path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)

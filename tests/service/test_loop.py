@@ -9,6 +9,7 @@ from stepahead.contract.reasons import DropCounter
 from stepahead.contract.records import Readings
 from stepahead.contract.settings import EngineSettings, ServiceSettings, Settings, SubscriptionSettings
 from stepahead.forecasting.engine import Engine
+from stepahead.service.keeper import Keeper
 from stepahead.service.loop import IDLE_S, Loop, cut_batches
 from stepahead.service.outcomes import OutcomeDoor
 from stepahead.service.redelivery import RecentForecasts
@@ -45,6 +46,7 @@ class Service:
             ForecastEncoder("stepahead/v1", [0.9], self.engine.table.keys.__getitem__),
             door,
             RecentForecasts(1000),
+            Keeper(),
             Log(self.log),
             "1.2.3",
             clock=self.clock,

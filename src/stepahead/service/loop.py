@@ -11,6 +11,7 @@ from stepahead.contract.records import Forecasts, IntArray, Readings, SlotArray
 from stepahead.contract.settings import Settings
 from stepahead.forecasting.cohort import Tally
 from stepahead.forecasting.engine import Engine
+from stepahead.service.keeper import Keeper
 from stepahead.service.outbox import Outbox, OutgoingSession, Row
 from stepahead.service.outcomes import OutcomeDoor
 from stepahead.service.redelivery import RecentForecasts
@@ -89,6 +90,7 @@ class Loop:
         writer: encodes.
         door: through which outcomes of fine-tunes reach the engine.
         recent: forecasts that may have to be published again.
+        keeper: keeps what the engine is told.
         log: for the line of the minute, and for bad messages at a bounded rate.
         version: of the program.
         failures: how many fine-tunes were begun and never came back.
@@ -106,6 +108,7 @@ class Loop:
         writer: Writer,
         door: OutcomeDoor,
         recent: RecentForecasts,
+        keeper: Keeper,
         log: Log,
         version: str,
         failures: Callable[[], int] = lambda: 0,
@@ -120,6 +123,7 @@ class Loop:
         self._writer = writer
         self._door = door
         self._recent = recent
+        self._keeper = keeper
         self._log = log
         self._failures = failures
         self._clock = clock
@@ -179,13 +183,20 @@ class Loop:
         deliveries = self._receive()
         if deliveries:
             self._take(deliveries)
+        self._send(company=bool(deliveries))
         now_s = self._clock()
+        self._keeper.care(now_s)
         if now_s >= self._next_status_s:
             self._tell(now_s)
 
     def _receive(self) -> list[Delivery]:
         session, most = self._session, self._service.max_batch
-        deliveries = session.receive(min(IDLE_S, max(0.0, self._next_status_s - self._clock())), most)
+        wait_s = min(IDLE_S, max(0.0, self._next_status_s - self._clock()))
+        if self._keeper.full:
+            session.flush(wait_s)
+            return []
+        # While forecasts wait for the disk, only what is there already is company for them.
+        deliveries = session.receive(0.0 if self._outbox.held else wait_s, most)
         if deliveries:
             until_s = self._clock() + self._service.max_batch_delay_s
             while len(deliveries) < most and (more := session.receive(0.0, most - len(deliveries))):
@@ -200,18 +211,24 @@ class Loop:
         rows: list[Row] = []
         for part in cut_batches(decoded.message, self._service.max_batch):
             rows += self._answer(decoded.readings[part])
-        self._outbox.add(deliveries, rows)
-        self._outbox.send(0)
+        self._outbox.add(deliveries, rows, self._keeper.position)
         now_ns = self._wall_ns()
         times = [int(decoded.readings.time_ns.max())] if len(decoded.readings) else []
         # A reading's own time tells of the broker's queue too; it does not count where a recording is played.
         ages_s = [(now_ns - time_ns) / 1e9 for time_ns in (*times, deliveries[0].received_ns)]
         self.lag_s = max(age_s for age_s in ages_s if age_s <= BELIEVED_S)
 
+    def _send(self, company: bool) -> None:
+        """Publish and acknowledge what is safe."""
+        durable = self._keeper.commit(self._clock(), company)
+        self._outbox.send(durable, anyway=self._keeper.trouble is not None)
+
     def _answer(self, batch: Readings) -> list[Row]:
         outcome = self._door.arrived()
         if outcome is not None:
+            self._keeper.note_outcome(outcome)
             self._door.let_in(outcome)
+        self._keeper.note_batch(batch)
         forecasts = self._engine.step(batch)
         self._recent.add(forecasts)
         self.readings += len(batch)
@@ -233,7 +250,8 @@ class Loop:
         self._next_status_s = now_s + STATUS_EVERY_S
         fields = self._report.fields(now_s)
         if self._session.connected:  # or statuses would pile up for a broker that is away
-            self._session.publish(self._topic, encode_status("online", **fields), 1, True)
+            durability = {"mode": self._keeper.mode, "trouble": self._keeper.trouble}
+            self._session.publish(self._topic, encode_status("online", **fields, durability=durability), 1, True)
         troubles = {
             **fields["drops"],
             "publish_refused": self._session.refused_out,
@@ -261,9 +279,11 @@ class Loop:
             deliveries = session.receive(0.0, self._service.max_batch)
             if deliveries:
                 self._take(deliveries)
+            self._send(company=False)
             session.publish(self._topic, offline_status(), 1, True)
             session.flush(DRAIN_S)
         safe = session.close(GOODBYE_S)
+        self._keeper.close()
         self._log.info(
             "stopped", readings=self.readings, forecasts=self.forecasts, dropped=sum(self.drops.values()), safe=safe
         )

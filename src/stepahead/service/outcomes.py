@@ -39,6 +39,7 @@ class OutcomeDoor:
     def __init__(self, trainer: Trainer) -> None:
         self._trainer = trainer
         self._inside: TuneResult | None = None
+        self._held = False
         self.under_way: TuneRequest | None = None
         self.waiting = False
 
@@ -50,7 +51,8 @@ class OutcomeDoor:
     def submit(self, request: TuneRequest) -> None:
         """Hand a request on."""
         self.under_way, self.waiting = request, True
-        self._trainer.submit(request)
+        if not self._held:
+            self._trainer.submit(request)
 
     def poll(self) -> TuneResult | None:
         """The result that was let in, once."""
@@ -59,6 +61,8 @@ class OutcomeDoor:
 
     def wait(self) -> TuneResult | None:
         """The result, waited for: in the deterministic setting, where it has its place in the middle of a batch."""
+        if self._held and self.under_way is not None:
+            self._trainer.submit(self.under_way)
         result = self._trainer.wait()
         self.under_way, self.waiting = None, False
         return result
@@ -77,6 +81,16 @@ class OutcomeDoor:
         """Show an outcome to the engine: it takes it at its next step."""
         self._inside = outcome.result
         self.under_way, self.waiting = None, False
+
+    def hold(self) -> None:
+        """Keep requests back, while history is repeated: their outcomes are known, but for the last one's."""
+        self._held = True
+
+    def go_on(self) -> None:
+        """Hand the request on whose outcome history did not tell."""
+        self._held = False
+        if self.waiting and self.under_way is not None:
+            self._trainer.submit(self.under_way)
 
     def close(self) -> None:
         """End the trainer."""

@@ -17,8 +17,10 @@ from stepahead.forecasting.engine import Engine
 from stepahead.learning.trainer import InlineTrainer, Trainer
 from stepahead.service.loop import Loop
 from stepahead.service.outcomes import OutcomeDoor
+from stepahead.service.recovery import Knowledge, resume
 from stepahead.service.redelivery import RecentForecasts
 from stepahead.service.settings_text import mask_url
+from stepahead.service.state_directory import state_directory
 from stepahead.service.trainer_process import ProcessTrainer
 from stepahead.telemetry.log import Log
 from stepahead.wire.decoder import Decoder
@@ -56,6 +58,10 @@ def run(settings: Settings) -> int:
     trainer, failures = make_trainer(settings, log)
     door = OutcomeDoor(trainer)
     engine = Engine(settings, door)
+    recent = RecentForecasts(REMEMBERED_FORECASTS)
+    log_start(settings, log)
+    import_what_comes_later()
+    keeper, release = resume(settings, Knowledge(engine, door, recent), state_directory(settings), log)
     drops = DropCounter()
     decoder = Decoder(
         settings.subscriptions, engine.intern, drops, settings.publish.prefix, settings.broker.max_payload_bytes
@@ -71,19 +77,19 @@ def run(settings: Settings) -> int:
         engine,
         ForecastEncoder(settings.publish.prefix, settings.interval.levels, engine.table.keys.__getitem__),
         door,
-        RecentForecasts(REMEMBERED_FORECASTS),
+        recent,
+        keeper,
         log,
         version("stepahead"),
         failures,
     )
     events.on_connected = loop.announce
-    log_start(settings, log)
-    import_what_comes_later()
     try:
         with stop:
             loop.run(stop.asked)
     finally:
         engine.close()
+        release()
     return 0
 
 
@@ -115,6 +121,7 @@ def log_start(settings: Settings, log: Log) -> None:
         max_series=settings.engine.max_series,
         network=f"{settings.network.members}x{settings.network.layers}x{settings.network.hidden}",
         learning=settings.learning.enabled,
+        durability=settings.durability.mode,
         device=settings.engine.device,
         threads=settings.service.threads,
         deterministic=settings.engine.deterministic,
