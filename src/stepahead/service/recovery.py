@@ -2,12 +2,11 @@
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from stepahead.contract.errors import StateError
-from stepahead.contract.records import Forecasts
 from stepahead.contract.settings import Settings
 from stepahead.forecasting.engine import Engine
 from stepahead.service.history_records import repeat_record, settings_record, settings_text
@@ -34,11 +33,10 @@ class Knowledge:
 
     def capture(self) -> dict[str, Any]:
         """A copy, as a tree that can be stored; between two batches."""
-        recent = self.recent.all()
         return {
             "engine": self.engine.state_dict(),
             "waiting": self.door.waiting,
-            "recent": {} if recent is None else {f.name: getattr(recent, f.name) for f in fields(Forecasts)},
+            "recent": self.recent.state_dict(),
             "settings": settings_text(self.engine.settings),
         }
 
@@ -46,8 +44,7 @@ class Knowledge:
         """Take over what `capture` gave."""
         self.engine.load_state_dict(state["engine"])
         self.door.waiting = bool(state["waiting"])
-        if state["recent"]:
-            self.recent.add(Forecasts(**state["recent"]))
+        self.recent.load_state_dict(state["recent"])
 
     def repeat(self, journal: Journal, position: int) -> int:
         """Live through the journal again from a position on; how many readings that were."""

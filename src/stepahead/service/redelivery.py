@@ -1,8 +1,11 @@
 """The newest forecasts, so that a reading that the broker delivers again gets the forecast that it got."""
 
 from collections import deque
+from collections.abc import Mapping
+from dataclasses import fields
 from itertools import groupby
 from operator import itemgetter
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,6 +76,18 @@ class RecentForecasts:
         ]
         return Forecasts.concatenate(found) if found else None
 
-    def all(self) -> Forecasts | None:
-        """Everything remembered, oldest first; None when there is nothing."""
-        return Forecasts.concatenate(list(self._parts)) if self._parts else None
+    def state_dict(self) -> dict[str, Any]:
+        """All columns end to end, and how many rows each batch has."""
+        if not self._parts:
+            return {}
+        everything = Forecasts.concatenate(list(self._parts))
+        columns = {field.name: getattr(everything, field.name) for field in fields(Forecasts)}
+        return {"rows": np.array([len(part) for part in self._parts]), "columns": columns}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state_dict` gave, when empty."""
+        if state:
+            everything = Forecasts(**state["columns"])
+            ends = np.cumsum(state["rows"]).tolist()
+            for start, end in zip([0, *ends], ends, strict=False):
+                self.add(everything[start:end])
