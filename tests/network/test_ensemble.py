@@ -62,6 +62,27 @@ def test_in_fixed_blocks_a_series_does_not_feel_its_company() -> None:
         assert (alone_state[0] == together_state[row]).all()
 
 
+@pytest.mark.parametrize("hidden", [8, 32, 33])
+@pytest.mark.parametrize("features", [9, 10, 16, 40])
+@pytest.mark.parametrize("horizon", [1, 3])
+def test_in_fixed_blocks_a_series_does_not_feel_its_place(features: int, hidden: int, horizon: int) -> None:
+    shape = NetworkShape(features=features, hidden=hidden, horizon=horizon)
+    rng = np.random.default_rng(features)
+    ensemble = Ensemble(shape, 3, 0, fixed_blocks=True)
+    weights = [{k: v + rng.normal(scale=0.1, size=v.shape) for k, v in m.items()} for m in ensemble.weights]
+    ensemble.adopt([{k: v.astype(np.float32) for k, v in m.items()} for m in weights], 1)
+    for _ in range(20):
+        n = 40
+        inputs = rng.normal(size=(n, features)).astype(np.float32)
+        state = rng.normal(size=(n, 3, 2, 1, hidden)).astype(np.float32)
+        series = rng.integers(0, 50, n)
+        order = rng.permutation(n)
+        out, new = ensemble.step(inputs, series, state)
+        moved_out, moved_new = ensemble.step(inputs[order], series[order], state[order])
+        np.testing.assert_array_equal(moved_out, out[order])
+        np.testing.assert_array_equal(moved_new, new[order])
+
+
 def test_weights_that_are_not_finite_or_ours_are_refused() -> None:
     shape = NetworkShape(features=2, hidden=3)
     ensemble = Ensemble(shape, members=1, seed=0)

@@ -101,7 +101,7 @@ def test_all_faults_come_at_once_one_a_line_with_key_value_and_what_is_allowed(w
 def test_a_rule_over_several_fields_names_its_section(write) -> None:  # type: ignore[no-untyped-def]
     found = faults(write("[learning]\nburn_in = 96\n"))
     assert len(found) == 1
-    assert found[0].startswith("learning: burn_in must be below window_steps (from ")
+    assert found[0].startswith("learning: burn_in and held_out together must be below window_steps (from ")
 
 
 @pytest.mark.parametrize(

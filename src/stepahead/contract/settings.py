@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 __all__ = [
     "BrokerSettings",
     "CadenceSettings",
+    "DurabilitySettings",
     "EngineSettings",
     "ExpertSettings",
     "GroupSettings",
@@ -253,6 +254,25 @@ class PublishSettings(Section):
     retain: bool = Field(False, description="the broker keeps the latest forecast of each series")
 
 
+class DurabilitySettings(Section):
+    """What survives the end of the program, however it ends."""
+
+    mode: Literal["off", "snapshot", "journal"] = Field(
+        "journal",
+        description="journal = every acknowledged reading; snapshot = the state of a while ago; off = nothing",
+    )
+    state_dir: Path | None = Field(
+        None,
+        description="where state is kept; none = $STATE_DIRECTORY, else stepahead/CLIENT_ID below $XDG_STATE_HOME "
+        "(~/.local/state)",
+    )
+    commit_interval_s: float = Field(
+        0.02, ge=0, le=10, description="under load, readings wait so long for the disk, and share one fsync"
+    )
+    snapshot_every_s: float = Field(60.0, gt=0, description="time between two snapshots")
+    generations: int = Field(3, ge=1, le=100, description="snapshots that are kept")
+
+
 class ServiceSettings(Section):
     """The running program."""
 
@@ -277,4 +297,5 @@ class Settings(Section):
     interval: IntervalSettings = IntervalSettings()
     engine: EngineSettings = EngineSettings()
     publish: PublishSettings = PublishSettings()
+    durability: DurabilitySettings = DurabilitySettings()
     service: ServiceSettings = ServiceSettings()

@@ -205,8 +205,8 @@ class Cohort:
     def state_dict(self) -> dict[str, Any]:
         """Everything that learns, generators included."""
         return {
-            "weights": [dict(member) for member in self.ensemble.weights],
-            "optimisers": [dict(member) for member in self._optimisers],
+            "weights": {str(m): dict(member) for m, member in enumerate(self.ensemble.weights)},
+            "optimisers": {str(m): dict(member) for m, member in enumerate(self._optimisers)},
             "version": self.ensemble.version,
             "replay": self.replay.state_dict(),
             "schedule": self.schedule.state_dict(),
@@ -219,8 +219,8 @@ class Cohort:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over what `state_dict` gave."""
-        self.ensemble.adopt(state["weights"], int(state["version"]))
-        self._optimisers = [dict(member) for member in state["optimisers"]]
+        self.ensemble.adopt(_in_order(state["weights"]), int(state["version"]))
+        self._optimisers = _in_order(state["optimisers"])
         self.replay.load_state_dict(state["replay"])
         self.schedule.load_state_dict(state["schedule"])
         self.drift.load_state_dict(state["drift"])
@@ -246,3 +246,7 @@ def newest_windows(units: SlotArray, members: int, banks: Banks) -> Windows:
 
 def _chosen(verdict: Verdict, new: Sequence[Weights], old: Sequence[Weights]) -> list[Weights]:
     return [new[m] if adopt else old[m] for m, adopt in enumerate(verdict.adopt)]
+
+
+def _in_order(members: dict[str, Weights]) -> list[Weights]:
+    return [dict(members[str(m)]) for m in range(len(members))]

@@ -78,7 +78,8 @@ class Engine:
         self.table = SeriesTable(settings.engine.max_series, settings.groups)
         self.drops = DropCounter()
         self.position = 0
-        """Readings taken so far, dropped ones included."""
+        """Readings accepted so far: repeated and late ones do not count, so that it is no matter how often the broker
+        delivers a reading."""
         self._trainer: Trainer = InlineTrainer(settings.learning) if trainer is None else trainer
         self._deterministic = settings.engine.deterministic
         names = ["default", *(group.name for group in settings.groups)]
@@ -123,7 +124,7 @@ class Engine:
             self._adopt(self._trainer.poll())
             end = self._end_of_row(batch, start + self._readings_to_event(len(batch) - start))
             parts.append(self._step_part(batch[start:end], start))
-            self.position += end - start
+            self.position += len(parts[-1])
             self._learn()
             start = end
         return parts[0] if len(parts) == 1 else Forecasts.concatenate(parts)

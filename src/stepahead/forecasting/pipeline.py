@@ -1,7 +1,7 @@
 """The network's way of seeing a series: difference, standardize, LSTM with carried state, and back."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -276,7 +276,16 @@ class Pipeline:
         return {
             "banks": {name: bank.state_dict() for name, bank in self.parts.items()},
             "undecided": list(self._undecided),
-            "decisions": {str(slot): asdict(decision) for slot, decision in self.decisions.items()},
+            "decided_at": self._decided_at,
+            "decisions": {
+                str(slot): {
+                    "order": kept.order,
+                    "adf_p": list(kept.adf_p),
+                    "kpss_p": list(kept.kpss_p),
+                    "reason": kept.reason,
+                }
+                for slot, kept in self.decisions.items()
+            },
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -284,6 +293,7 @@ class Pipeline:
         for name, bank in self.parts.items():
             bank.load_state_dict(state["banks"][name])
         self._undecided = [int(slot) for slot in state["undecided"]]
+        self._decided_at = int(state["decided_at"])
         self.decisions = {
             int(slot): OrderDecision(kept["order"], tuple(kept["adf_p"]), tuple(kept["kpss_p"]), kept["reason"])
             for slot, kept in state["decisions"].items()

@@ -1,8 +1,9 @@
 """Drift of the forecast error, found by river's ADWIN (Bifet & Gavaldà, SDM 2007)."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
-from river.drift import ADWIN
 
 __all__ = ["DriftDetector"]
 
@@ -27,7 +28,7 @@ class DriftDetector:
 
     def __init__(self, delta: float = 0.002) -> None:
         self._delta = delta
-        self._adwin = ADWIN(delta=delta)
+        self._adwin: Any = None  # made at the first signal, see `new_adwin`
         self._fed: list[float] = []
         self.drifts = 0
 
@@ -40,7 +41,7 @@ class DriftDetector:
         return [self._update_one(float(signal)) for signal in signals]
 
     def _update_one(self, signal: float) -> bool:
-        before = self._adwin.estimation
+        before = self._adwin.estimation if self._fed else 0.0
         self._feed(signal)
         risen = bool(self._adwin.drift_detected) and self._adwin.estimation > before
         if len(self._fed) >= 2 * REMEMBERED:
@@ -49,11 +50,13 @@ class DriftDetector:
         return risen
 
     def _feed(self, signal: float) -> None:
+        if not self._fed:
+            self._adwin = new_adwin(self._delta)
         self._adwin.update(signal)
         self._fed.append(signal)
 
     def _rebuild(self, signals: list[float]) -> None:
-        self._adwin, self._fed = ADWIN(delta=self._delta), []
+        self._fed = []
         for signal in signals:
             self._feed(signal)
 
@@ -65,3 +68,14 @@ class DriftDetector:
         """Take over what `state_dict` gave."""
         self._rebuild(np.asarray(state["fed"], dtype=np.float64).tolist())
         self.drifts = int(str(state["drifts"]))
+
+
+def new_adwin(delta: float) -> Any:
+    """River's detector, empty.
+
+    Imported when the first signal comes: with river come scikit-learn, scipy and pandas, which take longer to import
+    than everything else but torch.
+    """
+    from river.drift import ADWIN
+
+    return ADWIN(delta=delta)

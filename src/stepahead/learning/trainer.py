@@ -1,5 +1,7 @@
 """Who carries out fine-tunes: a promise that the engine is handed, and the simplest one that keeps it."""
 
+import time
+from collections.abc import Callable
 from typing import Protocol
 
 from stepahead.contract.settings import LearningSettings
@@ -34,11 +36,16 @@ class InlineTrainer:
     Args:
         settings: of the fine-tunes.
         threads: members tuned at the same time.
+        clock: seconds, for the time limit of a fine-tune; one that stands still lifts it, so that the result depends
+            on the request alone.
     """
 
-    def __init__(self, settings: LearningSettings, threads: int = 1) -> None:
+    def __init__(
+        self, settings: LearningSettings, threads: int = 1, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._settings = settings
         self._threads = threads
+        self._clock = clock
         self._result: TuneResult | None = None
 
     @property
@@ -48,7 +55,7 @@ class InlineTrainer:
 
     def submit(self, request: TuneRequest) -> None:
         """Carry the fine-tune out at once."""
-        self._result = tune(request, self._settings, self._threads)
+        self._result = tune(request, self._settings, self._threads, self._clock)
 
     def poll(self) -> TuneResult | None:
         """The result of the last request, once."""

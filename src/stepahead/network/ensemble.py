@@ -100,7 +100,9 @@ class Ensemble:
             bias = stacked(f"lstm.bias_ih_l{layer}") + stacked(f"lstm.bias_hh_l{layer}")
             self._gates.append((both[:, order].transpose(1, 2).contiguous(), bias[:, order].unsqueeze(1)))
         self._head = (
-            stacked("head.weight").transpose(1, 2).contiguous(),
+            # Cloned, for with K = 1 `contiguous` would keep the transposed strides, and then the product of a row
+            # depends on its place in the block.
+            stacked("head.weight").transpose(1, 2).clone(memory_format=torch.contiguous_format),
             stacked("head.bias").unsqueeze(1),
         )
         self._embedding = stacked("embedding")

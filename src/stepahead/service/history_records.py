@@ -1,0 +1,82 @@
+"""What the journal of a service holds: everything that the engine is told, in the order in which it is told.
+
+| kind | meaning |
+|---|---|
+| `settings` | a run began; text of the settings that the engine depends on |
+| `series` | keys that got slots, from slot `first` on |
+| `outcome` | a fine-tune came to its end, and the engine was told before its next batch; arrays hold the weights |
+| `batch` | readings, as they were cut |
+"""
+
+from collections.abc import Sequence
+
+from stepahead.contract.errors import StateError
+from stepahead.contract.records import Readings
+from stepahead.contract.settings import Settings
+from stepahead.forecasting.engine import Engine
+from stepahead.service.outcomes import Outcome, OutcomeDoor
+from stepahead.service.tuning_message import result_of, result_parts
+from stepahead.storage.record import Record
+
+__all__ = ["batch_record", "outcome_record", "repeat_record", "series_record", "settings_record", "settings_text"]
+
+SECTIONS = (
+    "groups", "cadence", "transform", "network", "replay", "learning", "experts", "interval", "engine",
+)  # fmt: skip
+
+
+def settings_text(settings: Settings) -> dict[str, object]:
+    """The sections that the engine's answers depend on, as plain values."""
+    dumped = settings.model_dump(mode="json")
+    return {name: dumped[name] for name in SECTIONS}
+
+
+def settings_record(settings: Settings) -> Record:
+    """A run began."""
+    return Record("settings", {"settings": settings_text(settings)})
+
+
+def series_record(first: int, keys: Sequence[str]) -> Record:
+    """Series were born."""
+    return Record("series", {"first": first, "keys": list(keys)})
+
+
+def batch_record(batch: Readings) -> Record:
+    """Readings are about to be stepped.
+
+    Example:
+        >>> batch_record(Readings.of([0], [10], [20.5])).arrays["value"].tolist()
+        [20.5]
+    """
+    return Record("batch", {}, {"series": batch.series, "time_ns": batch.time_ns, "value": batch.value})
+
+
+def outcome_record(outcome: Outcome) -> Record:
+    """An outcome is about to be let in."""
+    if outcome.result is None:
+        return Record("outcome", {"failed": True})
+    head, arrays = result_parts(outcome.result)
+    return Record("outcome", {"failed": False, **head}, arrays)
+
+
+def repeat_record(record: Record, engine: Engine, door: OutcomeDoor) -> Readings | None:
+    """Tell the engine what a record says it was told; for a batch, give its readings back to be stepped.
+
+    Raises:
+        StateError: the record does not fit what the engine knows.
+    """
+    match record.kind:
+        case "settings":
+            return None
+        case "series":
+            for slot, key in enumerate(record.meta["keys"], start=record.meta["first"]):
+                if engine.intern(key) != slot:
+                    raise StateError(f"the journal gives series {key!r} the slot {slot}, which is taken")
+            return None
+        case "outcome":
+            failed = record.meta["failed"]
+            door.let_in(Outcome(None if failed else result_of(record.meta, record.arrays)))
+            return None
+        case "batch":
+            return Readings(record.arrays["series"], record.arrays["time_ns"], record.arrays["value"])
+    raise StateError(f"the journal holds a record of kind {record.kind!r}, which this release does not know")

@@ -1,0 +1,227 @@
+"""What is kept on the disk while the service runs, one class per `durability.mode`."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+from stepahead.contract.errors import StateError
+from stepahead.contract.records import Readings
+from stepahead.service.history_records import batch_record, outcome_record, series_record
+from stepahead.service.outcomes import Outcome
+from stepahead.storage.journal import Journal
+from stepahead.storage.writer import SnapshotWriter
+from stepahead.telemetry.log import Log
+
+__all__ = ["JournalKeeper", "Keeper", "SnapshotKeeper"]
+
+RETRY_S = 0.5
+"""Between two attempts on a disk that refuses."""
+LAST_SNAPSHOT_S = 1.0
+"""At the end a snapshot is taken if the one before took no longer: a stop must be through within 5 s."""
+
+
+class Keeper:
+    """Keeps nothing: `durability.mode = "off"`.
+
+    Attributes:
+        trouble: what is wrong with the disk, in words; None when nothing is.
+    """
+
+    mode: Literal["off", "snapshot", "journal"] = "off"
+    trouble: str | None = None
+
+    @property
+    def position(self) -> int:
+        """Journal records appended so far."""
+        return 0
+
+    @property
+    def full(self) -> bool:
+        """Whether nothing more can be taken until the disk takes what waits."""
+        return False
+
+    def note_outcome(self, outcome: Outcome) -> None:
+        """An outcome is about to be let in."""
+
+    def note_batch(self, batch: Readings) -> None:
+        """A batch is about to be stepped."""
+
+    def commit(self, now_s: float, company: bool) -> int:
+        """Make safe what was noted.
+
+        Args:
+            now_s: monotonic seconds.
+            company: more is coming, and may share the fsync.
+
+        Returns:
+            So many journal records are on the disk.
+        """
+        return 0
+
+    def care(self, now_s: float) -> None:
+        """Take a snapshot when it is time; call it between two batches."""
+
+    def close(self) -> None:
+        """Make everything safe that can be."""
+
+
+class SnapshotKeeper(Keeper):
+    """Takes a snapshot of everything now and then, beside the stream.
+
+    Args:
+        writer: of the snapshots.
+        capture: a copy of all state.
+        every_s: time between two.
+        log: told when the disk refuses and when it is back.
+        clock: monotonic seconds.
+    """
+
+    mode: Literal["off", "snapshot", "journal"] = "snapshot"
+
+    def __init__(
+        self,
+        writer: SnapshotWriter,
+        capture: Callable[[], Mapping[str, Any]],
+        every_s: float,
+        log: Log,
+        clock: Callable[[], float],
+    ) -> None:
+        self._writer = writer
+        self._capture = capture
+        self._every_s = every_s
+        self._log = log
+        self._clock = clock
+        self._began_s = clock()
+        self._next_s = self._began_s + every_s
+        self._took_s = 0.0
+        self.snapshots = 0
+
+    def care(self, now_s: float) -> None:
+        """Take a snapshot when it is time."""
+        if self._writer.busy:
+            self._fetch(now_s, wait=False)
+        elif now_s >= self._next_s:
+            self._begin(now_s)
+
+    def _begin(self, now_s: float) -> None:
+        self._began_s, self._next_s = now_s, now_s + self._every_s
+        self._writer.start(self._capture(), self.position)
+
+    def _fetch(self, now_s: float, wait: bool) -> None:
+        try:
+            written = self._writer.wait() if wait else self._writer.poll()
+        except StateError as error:
+            self._tell(str(error))
+            self._next_s = now_s + RETRY_S
+            return
+        if written is not None:
+            self.snapshots += 1
+            self._took_s = now_s - self._began_s
+            self._tell(None)
+            self._forget_before(written.oldest_position)
+
+    def _forget_before(self, position: int) -> None:
+        """The journal is needed from this position on only."""
+
+    def _tell(self, trouble: str | None) -> None:
+        if trouble is not None and self.trouble is None:
+            self._log.error("disk", trouble=trouble)
+        elif trouble is None and self.trouble is not None:
+            self._log.info("disk", text="writes again")
+        self.trouble = trouble
+
+    def close(self) -> None:
+        """Take a last snapshot, so that the next start has nothing to repeat."""
+        self._fetch(self._clock(), wait=True)
+        if self._took_s <= LAST_SNAPSHOT_S and self.trouble is None:
+            self._begin(self._clock())
+            self._fetch(self._clock(), wait=True)
+
+
+class JournalKeeper(SnapshotKeeper):
+    """Writes down everything that the engine is told, before it is told.
+
+    Args:
+        journal: where to.
+        keys: all series keys in slot order, growing.
+        writer, capture, every_s, log, clock: see `SnapshotKeeper`.
+    """
+
+    mode: Literal["off", "snapshot", "journal"] = "journal"
+
+    def __init__(
+        self,
+        journal: Journal,
+        keys: list[str],
+        writer: SnapshotWriter,
+        capture: Callable[[], Mapping[str, Any]],
+        every_s: float,
+        log: Log,
+        clock: Callable[[], float],
+    ) -> None:
+        super().__init__(writer, capture, every_s, log, clock)
+        self._journal = journal
+        self._keys = keys
+        self._known = len(keys)
+        self._retry_s = 0.0
+        self._full = False
+
+    @property
+    def position(self) -> int:
+        """Journal records appended so far."""
+        return self._journal.next_position
+
+    @property
+    def full(self) -> bool:
+        """Whether the disk has refused for so long that the journal takes no more in memory."""
+        return self._full
+
+    def note_outcome(self, outcome: Outcome) -> None:
+        """An outcome is about to be let in."""
+        self._journal.append(outcome_record(outcome))
+
+    def note_batch(self, batch: Readings) -> None:
+        """A batch is about to be stepped; series born since the last one come first."""
+        if self._known < len(self._keys):
+            self._journal.append(series_record(self._known, self._keys[self._known :]))
+            self._known = len(self._keys)
+        self._journal.append(batch_record(batch))
+
+    def commit(self, now_s: float, company: bool) -> int:
+        """One write and one fsync for what was noted, at once or, in company, when the commit interval is over."""
+        if self.trouble is not None and now_s < self._retry_s:
+            return self._journal.durable_position
+        try:
+            durable = self._journal.commit_due() if company else self._journal.commit()
+        except StateError as error:
+            self._retry_s = now_s + RETRY_S
+            self._full = self._journal.pending_bytes > MAX_PENDING_BYTES
+            self._tell(str(error))
+            return self._journal.durable_position
+        if self.trouble is not None and not self._journal.pending_bytes:
+            self._full = False
+            self._tell(None)
+        return durable
+
+    def _begin(self, now_s: float) -> None:
+        if self.commit(now_s, company=False) == self.position:  # a snapshot stands on a durable journal
+            super()._begin(now_s)
+
+    def _forget_before(self, position: int) -> None:
+        try:
+            self._journal.truncate_before(position)
+        except StateError as error:
+            self._tell(str(error))
+
+    def close(self) -> None:
+        """Commit, take a last snapshot, and give the files back."""
+        self.commit(self._clock(), company=False)
+        super().close()
+        try:
+            self._journal.close()
+        except StateError as error:
+            self._tell(str(error))
+
+
+MAX_PENDING_BYTES = 64 * 2**20
+"""Beyond, no more readings are taken until the disk is back. The journal itself refuses at four times as much, so one
+more batch always has room."""

@@ -1,0 +1,317 @@
+"""The loop: receive, decode, step, publish, acknowledge, over and over, in one thread."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Protocol
+
+import numpy as np
+
+from stepahead.contract.reasons import DropCounter
+from stepahead.contract.records import Forecasts, IntArray, Readings, SlotArray
+from stepahead.contract.settings import Settings
+from stepahead.forecasting.cohort import Tally
+from stepahead.forecasting.engine import Engine
+from stepahead.service.keeper import Keeper
+from stepahead.service.outbox import Outbox, OutgoingSession, Row
+from stepahead.service.outcomes import OutcomeDoor
+from stepahead.service.redelivery import RecentForecasts
+from stepahead.service.status import StatusReport
+from stepahead.telemetry.log import Log, RepeatBound
+from stepahead.wire.decoder import Decoded
+from stepahead.wire.delivery import Delivery
+from stepahead.wire.encoder import encode_status, offline_status, status_topic
+
+__all__ = ["Loop", "LoopSession", "Reader", "Writer", "cut_batches"]
+
+IDLE_S = 0.25
+"""Longest wait for messages: how soon a signal to stop is noticed."""
+STATUS_EVERY_S = 1.0
+VITALS_EVERY_S = 60.0
+TOLD_EVERY_S = 10.0
+BELIEVED_S = 3600.0
+"""A reading that is older when it comes was recorded earlier, or its clock is wrong."""
+DRAIN_S = 2.0
+GOODBYE_S = 1.5
+
+
+class LoopSession(OutgoingSession, Protocol):
+    """What the loop asks of an MQTT session."""
+
+    @property
+    def connected(self) -> bool:
+        """Whether the connection stands."""
+
+    @property
+    def lost_qos0(self) -> int:
+        """QoS 0 messages that were on their way when a connection broke."""
+
+    @property
+    def refused_out(self) -> int:
+        """Messages of ours that the broker refused."""
+
+    def receive(self, timeout_s: float, max_messages: int) -> list[Delivery]:
+        """Wait for messages."""
+
+    def publish(self, topic: str, payload: bytes, qos: int, retain: bool) -> None:
+        """Hand one message over; never waits."""
+
+    def flush(self, timeout_s: float) -> bool:
+        """Work until nothing is pending."""
+
+    def close(self, timeout_s: float) -> bool:
+        """Flush and say good-bye."""
+
+
+class Reader(Protocol):
+    """Deliveries in, readings out."""
+
+    def decode(self, deliveries: Sequence[Delivery]) -> Decoded:
+        """Read all deliveries, in order."""
+
+
+class Writer(Protocol):
+    """Forecasts in, topics and payloads out."""
+
+    def encode(self, forecasts: Forecasts) -> list[Row]:
+        """One row per forecast, in order."""
+
+
+class Loop:
+    """Answers each reading with a forecast. Everything that it touches is handed to it.
+
+    A reading at a low rate is answered at once; under load, what has piled up meanwhile is stepped as one batch.
+
+    Args:
+        settings: of the service and its output.
+        session: the broker.
+        reader: decodes.
+        drops: what `reader` counts.
+        engine: forecasts; its trainer must be `door`.
+        writer: encodes.
+        door: through which outcomes of fine-tunes reach the engine.
+        recent: forecasts that may have to be published again.
+        keeper: keeps what the engine is told.
+        log: for the line of the minute, and for bad messages at a bounded rate.
+        version: of the program.
+        failures: how many fine-tunes were begun and never came back.
+        clock: monotonic seconds.
+        wall_ns: UTC nanoseconds since 1970.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        session: LoopSession,
+        reader: Reader,
+        drops: DropCounter,
+        engine: Engine,
+        writer: Writer,
+        door: OutcomeDoor,
+        recent: RecentForecasts,
+        keeper: Keeper,
+        log: Log,
+        version: str,
+        failures: Callable[[], int] = lambda: 0,
+        clock: Callable[[], float] = time.monotonic,
+        wall_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self._service = settings.service
+        self._session = session
+        self._reader = reader
+        self._reader_drops = drops
+        self._engine = engine
+        self._writer = writer
+        self._door = door
+        self._recent = recent
+        self._keeper = keeper
+        self._log = log
+        self._failures = failures
+        self._clock = clock
+        self._wall_ns = wall_ns
+        self._topic = status_topic(settings.publish.prefix)
+        self._outbox = Outbox(session, settings.broker.qos, settings.publish.retain)
+        self.readings = 0
+        self.lag_s: float | None = None
+        now_s = clock()
+        self._report = StatusReport(self, version, now_s)
+        self._next_status_s = now_s
+        self._next_vitals_s = now_s + VITALS_EVERY_S
+        self._bound = RepeatBound(TOLD_EVERY_S)
+
+    @property
+    def series(self) -> int:
+        """Series known."""
+        return len(self._engine.table)
+
+    @property
+    def forecasts(self) -> int:
+        """Forecasts published so far."""
+        return self._outbox.forecasts
+
+    @property
+    def model(self) -> int:
+        """Newest version of the weights."""
+        return max(cohort.ensemble.version for cohort in self._engine.cohorts)
+
+    @property
+    def tallies(self) -> list[Tally]:
+        """Fine-tunes of each network."""
+        return [cohort.tally for cohort in self._engine.cohorts]
+
+    @property
+    def trainer_failures(self) -> int:
+        """Fine-tunes that were begun and never came back."""
+        return self._failures()
+
+    @property
+    def drops(self) -> Mapping[str, int]:
+        """Dropped messages and readings by reason, of decoder and engine."""
+        return DropCounter(self._reader_drops + self._engine.drops).as_dict()
+
+    def run(self, stopping: Callable[[], bool]) -> None:
+        """Turn until told to stop, then end in good order: see `finish`."""
+        while not stopping():
+            self.turn()
+        self.finish()
+
+    def announce(self) -> None:
+        """Publish the status at the next turn: a broker that just accepted us may still hold our last will."""
+        self._next_status_s = self._clock()
+
+    def turn(self) -> None:
+        """Take what is there, or wait for it a little; answer it; tell how it goes."""
+        deliveries = self._receive()
+        if deliveries:
+            self._take(deliveries)
+        self._send(company=bool(deliveries))
+        now_s = self._clock()
+        self._keeper.care(now_s)
+        if now_s >= self._next_status_s:
+            self._tell(now_s)
+
+    def _receive(self) -> list[Delivery]:
+        session, most = self._session, self._service.max_batch
+        wait_s = min(IDLE_S, max(0.0, self._next_status_s - self._clock()))
+        if self._keeper.full:
+            session.flush(wait_s)
+            return []
+        # While forecasts wait for the disk, only what is there already is company for them.
+        deliveries = session.receive(0.0 if self._outbox.held else wait_s, most)
+        if deliveries:
+            until_s = self._clock() + self._service.max_batch_delay_s
+            while len(deliveries) < most and (more := session.receive(0.0, most - len(deliveries))):
+                deliveries += more
+                if self._clock() >= until_s:
+                    break
+        return deliveries
+
+    def _take(self, deliveries: Sequence[Delivery]) -> None:
+        """Answer deliveries: every reading that the engine accepts, and every one delivered again, gets a forecast."""
+        decoded = self._reader.decode(deliveries)
+        rows: list[Row] = []
+        for part in cut_batches(decoded.message, self._service.max_batch):
+            rows += self._answer(decoded.readings[part])
+        self._outbox.add(deliveries, rows, self._keeper.position)
+        now_ns = self._wall_ns()
+        times = [int(decoded.readings.time_ns.max())] if len(decoded.readings) else []
+        # A reading's own time tells of the broker's queue too; it does not count where a recording is played.
+        ages_s = [(now_ns - time_ns) / 1e9 for time_ns in (*times, deliveries[0].received_ns)]
+        self.lag_s = max(age_s for age_s in ages_s if age_s <= BELIEVED_S)
+
+    def _send(self, company: bool) -> None:
+        """Publish and acknowledge what is safe."""
+        durable = self._keeper.commit(self._clock(), company)
+        self._outbox.send(durable, anyway=self._keeper.trouble is not None)
+
+    def _answer(self, batch: Readings) -> list[Row]:
+        outcome = self._door.arrived()
+        if outcome is not None:
+            self._keeper.note_outcome(outcome)
+            self._door.let_in(outcome)
+        self._keeper.note_batch(batch)
+        forecasts = self._engine.step(batch)
+        self._recent.add(forecasts)
+        self.readings += len(batch)
+        rows = self._writer.encode(forecasts)
+        if len(forecasts) < len(batch):
+            again = self._recent.find(self._identities(batch, forecasts.reading))
+            if again is not None:
+                rows += self._writer.encode(again)
+        return rows
+
+    def _identities(self, batch: Readings, accepted: IntArray) -> "np.typing.NDArray[np.uint64]":
+        """Ids of the readings that the engine did not accept."""
+        dropped = np.delete(np.arange(len(batch)), accepted)
+        left = batch[dropped]
+        return self._engine.table.reading_id(left.series, left.time_ns, left.value)
+
+    def _tell(self, now_s: float) -> None:
+        """Publish the status; now and then write a line."""
+        self._next_status_s = now_s + STATUS_EVERY_S
+        fields = self._report.fields(now_s)
+        if self._session.connected:  # or statuses would pile up for a broker that is away
+            durability = {"mode": self._keeper.mode, "trouble": self._keeper.trouble}
+            self._session.publish(self._topic, encode_status("online", **fields, durability=durability), 1, True)
+        troubles = {
+            **fields["drops"],
+            "publish_refused": self._session.refused_out,
+            "lost_qos0": self._session.lost_qos0,
+        }
+        for reason, count in self._bound.due(troubles, now_s).items():
+            self._log.warning("dropped", reason=reason, count=count)
+        if now_s >= self._next_vitals_s:
+            self._next_vitals_s = now_s + VITALS_EVERY_S
+            self._log_vitals(fields)
+
+    def _log_vitals(self, fields: Mapping[str, object]) -> None:
+        tunes = fields["fine_tunes"]
+        assert isinstance(tunes, dict)
+        names = ("uptime_s", "series", "readings", "forecasts", "readings_per_second", "lag_s", "model", "drifts")
+        self._log.info("vitals", **{name: fields[name] for name in names}, **tunes, dropped=sum(self.drops.values()))
+
+    def finish(self) -> None:
+        """Answer what has been received, wait for the broker to have it, acknowledge, leave `offline`, disconnect.
+
+        What was delivered and not taken stays with the broker and comes again at the next start.
+        """
+        session = self._session
+        if session.connected:
+            deliveries = session.receive(0.0, self._service.max_batch)
+            if deliveries:
+                self._take(deliveries)
+            self._send(company=False)
+            session.publish(self._topic, offline_status(), 1, True)
+            session.flush(DRAIN_S)
+        safe = session.close(GOODBYE_S)
+        self._keeper.close()
+        self._log.info(
+            "stopped", readings=self.readings, forecasts=self.forecasts, dropped=sum(self.drops.values()), safe=safe
+        )
+
+
+def cut_batches(message: SlotArray, most: int) -> Iterator[slice]:
+    """Cut rows into batches of at most `most`, between two messages only.
+
+    The readings of one message are never parted, for members of a group must arrive together; a message with more
+    than `most` is a batch by itself.
+
+    Args:
+        message: int32[n], rising: which message each row came in.
+        most: rows of a batch.
+
+    Example:
+        >>> list(cut_batches(np.array([0, 0, 1, 1, 1, 2]), most=4))
+        [slice(0, 2, None), slice(2, 6, None)]
+        >>> list(cut_batches(np.array([0, 0, 0]), most=2)), list(cut_batches(np.array([]), most=2))
+        ([slice(0, 3, None)], [])
+    """
+    n, start = len(message), 0
+    while n - start > most:
+        # First row of the message that the bound falls into, or, for a long message, of the one after it.
+        end = int(np.searchsorted(message, message[start + most], side="left"))
+        if end <= start:
+            end = int(np.searchsorted(message, message[start], side="right"))
+        yield slice(start, end)
+        start = end
+    if start < n:
+        yield slice(start, n)

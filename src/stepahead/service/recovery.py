@@ -1,0 +1,136 @@
+"""Resume: the newest whole snapshot, and the journal after it through the same engine."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from stepahead.contract.errors import StateError
+from stepahead.contract.settings import Settings
+from stepahead.forecasting.engine import Engine
+from stepahead.service.history_records import repeat_record, settings_record, settings_text
+from stepahead.service.keeper import JournalKeeper, Keeper, SnapshotKeeper
+from stepahead.service.outcomes import OutcomeDoor
+from stepahead.service.redelivery import RecentForecasts
+from stepahead.storage.journal import Journal
+from stepahead.storage.lock import StateLock
+from stepahead.storage.snapshot import SnapshotStore
+from stepahead.storage.verify import JOURNAL, SNAPSHOTS
+from stepahead.storage.writer import SnapshotWriter
+from stepahead.telemetry.log import Log
+
+__all__ = ["Knowledge", "resume"]
+
+
+@dataclass(frozen=True, slots=True)
+class Knowledge:
+    """All that a run knows and the next one needs."""
+
+    engine: Engine
+    door: OutcomeDoor
+    recent: RecentForecasts
+
+    def capture(self) -> dict[str, Any]:
+        """A copy, as a tree that can be stored; between two batches."""
+        return {
+            "engine": self.engine.state_dict(),
+            "waiting": self.door.waiting,
+            "recent": self.recent.state_dict(),
+            "settings": settings_text(self.engine.settings),
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take over what `capture` gave."""
+        self.engine.load_state_dict(state["engine"])
+        self.door.waiting = bool(state["waiting"])
+        self.recent.load_state_dict(state["recent"])
+
+    def repeat(self, journal: Journal, position: int) -> int:
+        """Live through the journal again from a position on; how many readings that were."""
+        readings = 0
+        for _, record in journal.read(position):
+            batch = repeat_record(record, self.engine, self.door)
+            if batch is not None:
+                self.recent.add(self.engine.step(batch))
+                readings += len(batch)
+        return readings
+
+
+def resume(
+    settings: Settings, knowledge: Knowledge, directory: Path, log: Log, clock: Callable[[], float] = time.monotonic
+) -> tuple[Keeper, Callable[[], None]]:
+    """Bring an empty engine to where the last run ended, and give back who keeps what comes.
+
+    Args:
+        settings: of this run.
+        knowledge: empty; filled.
+        directory: of the state.
+        log: told what was found.
+        clock: monotonic seconds.
+
+    Returns:
+        The keeper, and what to call at the very end.
+
+    Raises:
+        StateError: the state is in use, damaged, or does not fit the settings.
+    """
+    durability = settings.durability
+    if durability.mode == "off":
+        return Keeper(), lambda: None
+    lock = StateLock(directory)
+    try:
+        store = SnapshotStore(directory / SNAPSHOTS, keep=durability.generations)
+        began_s = clock()
+        snapshot = store.load_newest()
+        position = 0
+        if snapshot is not None:
+            position = snapshot.position
+            warn_of_changes(snapshot.state["settings"], settings, log)
+            for text in snapshot.passed_over:
+                log.error("state_damaged", text=text)
+            try:
+                knowledge.restore(snapshot.state)
+            except StateError as error:
+                raise StateError(
+                    f"the state in {directory} does not fit the settings: {error}. Go back to the settings it was "
+                    "made with, or move the directory away to begin anew"
+                ) from error
+        writer = SnapshotWriter(store)
+        ours = (writer, knowledge.capture, durability.snapshot_every_s, log, clock)
+        if durability.mode == "snapshot":
+            log_resumed(directory, knowledge, 0, clock() - began_s, log)
+            return SnapshotKeeper(*ours), lock.release
+        journal = Journal(directory / JOURNAL, at_least=position, commit_interval_s=durability.commit_interval_s)
+        for text in journal.recovery.damages:
+            log.error("state_damaged", text=text)
+        knowledge.door.hold()
+        readings = knowledge.repeat(journal, position)
+        knowledge.door.go_on()
+        journal.append(settings_record(settings))
+        log_resumed(directory, knowledge, readings, clock() - began_s, log, torn_bytes=journal.recovery.torn_bytes)
+        return JournalKeeper(journal, knowledge.engine.table.keys, *ours), lock.release
+    except BaseException:
+        lock.release()
+        raise
+
+
+def warn_of_changes(before: Mapping[str, Any], settings: Settings, log: Log) -> None:
+    """Say which sections of the settings differ from those that the state was made with."""
+    now = settings_text(settings)
+    changed = [name for name in now if before.get(name) != now[name]]
+    if changed:
+        log.warning("settings_changed", sections=",".join(changed))
+
+
+def log_resumed(directory: Path, knowledge: Knowledge, readings: int, took_s: float, log: Log, **more: object) -> None:
+    """One line that says where this run goes on from."""
+    log.info(
+        "resumed",
+        state=directory,
+        series=len(knowledge.engine.table),
+        position=knowledge.engine.position,
+        repeated=readings,
+        took_s=took_s,
+        **more,
+    )

@@ -1,0 +1,85 @@
+"""What the service tells of itself: the fields of the retained status, and the line of the minute."""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from stepahead.forecasting.cohort import Tally
+
+__all__ = ["Observed", "StatusReport"]
+
+
+class Observed(Protocol):
+    """Where the figures come from."""
+
+    @property
+    def series(self) -> int:
+        """Series known."""
+
+    @property
+    def readings(self) -> int:
+        """Readings taken so far."""
+
+    @property
+    def forecasts(self) -> int:
+        """Forecasts published so far."""
+
+    @property
+    def model(self) -> int:
+        """Newest version of the weights."""
+
+    @property
+    def lag_s(self) -> float | None:
+        """Seconds from a reading's own time, or its arrival if that time is not believed, to its forecast."""
+
+    @property
+    def tallies(self) -> list[Tally]:
+        """Fine-tunes of each network."""
+
+    @property
+    def trainer_failures(self) -> int:
+        """Fine-tunes that were begun and never came back."""
+
+    @property
+    def drops(self) -> Mapping[str, int]:
+        """Dropped messages and readings by reason."""
+
+
+class StatusReport:
+    """Makes the status fields, with rates taken between two calls.
+
+    Args:
+        observed: where the figures come from.
+        version: of the program.
+        now_s: monotonic seconds at the start.
+    """
+
+    def __init__(self, observed: Observed, version: str, now_s: float) -> None:
+        self._observed = observed
+        self._version = version
+        self._began_s = now_s
+        self._last = (now_s, observed.readings)
+
+    def fields(self, now_s: float) -> dict[str, Any]:
+        """The fields of the status message; rates are since the last call."""
+        observed = self._observed
+        last_s, last_readings = self._last
+        self._last = (now_s, observed.readings)
+        rate = (observed.readings - last_readings) / max(now_s - last_s, 1e-3)
+        tallies = observed.tallies
+        return {
+            "version": self._version,
+            "uptime_s": round(now_s - self._began_s, 1),
+            "series": observed.series,
+            "readings": observed.readings,
+            "forecasts": observed.forecasts,
+            "readings_per_second": round(rate, 1),
+            "lag_s": None if observed.lag_s is None else round(observed.lag_s, 3),
+            "model": observed.model,
+            "fine_tunes": {
+                "adopted": sum(tally.adopted for tally in tallies),
+                "rejected": sum(tally.rejected for tally in tallies),
+                "failed": sum(tally.failed for tally in tallies) + observed.trainer_failures,
+            },
+            "drops": dict(observed.drops),
+            "drifts": sum(tally.drifts for tally in tallies),
+        }
