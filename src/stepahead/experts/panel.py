@@ -58,7 +58,7 @@ class Panel:
         if settings.seasonal:
             names += ["seasonal", "seasonal_change", "profile"]
         if settings.autoregression:
-            names += ["autoregression", "long_autoregression"]
+            names += ["autoregression", "quick_autoregression", "long_autoregression"]
         self._own = {name: row for row, name in enumerate(names)}
         self.names = (*names, *(f"lstm{member}" for member in range(network_members)))
         self.network_members = network_members
@@ -179,8 +179,8 @@ class Panel:
         self.mixture.update(rows, moves, ready, pending.mixed[rows], target)
         pending.issued[rows] = False
         if self.settings.autoregression:
-            short, long = self._own["autoregression"], self._own["long_autoregression"]
-            self.autoregression.learn(rows, learns, target, moves[short], moves[long])
+            own = [self._own[f"{which}autoregression"] for which in ("", "quick_", "long_")]
+            self.autoregression.learn(rows, learns, target, *(moves[place] for place in own))
 
     def _forecast_own(self, rows: Rows, value: FloatArray, inverse: FloatArray, view: SeasonalView | None) -> None:
         moves = np.zeros((len(self.names), len(value)), dtype=np.float32)
@@ -203,8 +203,9 @@ class Panel:
             put("seasonal_change", view.change, view.there)
             put("profile", view.profile, view.there)
         if "autoregression" in own:
-            short, long, has_long = self.autoregression.forecast(rows)
+            short, quick, long, has_long = self.autoregression.forecast(rows)
             put("autoregression", short, seen > 1)
+            put("quick_autoregression", quick, seen > 1)
             put("long_autoregression", long, has_long & (seen > 1))
         self.pending.moves[rows] = moves.T
         self.pending.ready[rows] = ready.T

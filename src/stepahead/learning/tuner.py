@@ -92,8 +92,8 @@ def tune(
     """Train a copy of each member and examine champion and challenger.
 
     Members are independent of one another, so `threads` changes how long it takes but not one bit of the result.
-    The loss is Huber's (1964) with threshold 1 on standardized differences: sensors jump, and FINDINGS measured it
-    ahead of squared error. The optimiser is AdamW (Loshchilov & Hutter 2019).
+    The loss is Huber's (1964) with threshold 1 on standardized differences: sensors jump, and it was
+    measured ahead of squared error. The optimiser is AdamW (Loshchilov & Hutter 2019).
 
     Args:
         request: what to do; nothing in it is changed.

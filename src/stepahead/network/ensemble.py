@@ -22,8 +22,8 @@ Weights = Mapping[str, NDArray[np.float32]]
 FIXED_BLOCK = 32
 """Rows of one matrix product in the deterministic setting: a product of another size may round differently."""
 LARGE_BLOCK = 2048
-"""Rows of one block otherwise: gates of a block of this size stay in the second-level cache (FINDINGS: a step of
-65,536 rows costs twice as much a reading as one of 4,096)."""
+"""Rows of one block otherwise: gates of a block of this size stay in the second-level cache (a step of
+65,536 rows at once was measured to cost twice as much a reading as one of 4,096)."""
 
 
 class Ensemble:

@@ -46,7 +46,7 @@ class _Message(msgspec.Struct, gc=False):
 
 
 class ForecastEncoder:
-    """Writes forecasts as DESIGN shows them, times in milliseconds, floats in the shortest form that reads back equal.
+    """Writes forecasts as the README shows them: times in milliseconds, floats in their shortest exact form.
 
     With a horizon of more than one step, `path` holds all steps, of which `value` is the first; with several levels,
     `intervals` holds all of them, of which `level`, `lower` and `upper` are the first.
