@@ -37,7 +37,7 @@ ROOT = Path(__file__).parents[1]
 NOT_IN_A_CLONE = (".git", ".venv", ".*_cache", ".hypothesis", "__pycache__", "*.egg-info", "build", "state")
 DEFAULT_LIMIT_S = 60
 FORECAST_ALWAYS = {"series", "issued_at", "valid_at", "value", "observed", "anomaly", "status", "model", "id"}
-FORECAST_SOMETIMES = {"lower", "upper", "level", "levels", "error", "score", "values", "weights", "unit"}
+FORECAST_SOMETIMES = {"lower", "upper", "level", "error", "path", "intervals"}
 
 
 class Block(NamedTuple):

@@ -244,7 +244,6 @@ class EngineSettings(Section):
     deterministic: bool = Field(
         False, description="forecasts do not depend, to the bit, on how readings are cut into batches"
     )
-    device: Literal["cpu", "cuda"] = Field("cpu", description="where the network runs")
 
 
 class PublishSettings(Section):

@@ -50,8 +50,6 @@ def run(settings: Settings) -> int:
     error = own_output_error(filters, settings.publish.prefix)
     if error is not None:
         raise SettingsError(f"subscriptions: {error}")
-    if settings.engine.device == "cuda" and not torch.cuda.is_available():
-        raise SettingsError("engine.device = 'cuda', but torch finds no CUDA device; allowed here: 'cpu'")
     log = Log(level=settings.service.log_level)
     torch.set_num_threads(settings.service.threads)
     stop = Stop()
@@ -122,7 +120,6 @@ def log_start(settings: Settings, log: Log) -> None:
         network=f"{settings.network.members}x{settings.network.layers}x{settings.network.hidden}",
         learning=settings.learning.enabled,
         durability=settings.durability.mode,
-        device=settings.engine.device,
         threads=settings.service.threads,
         deterministic=settings.engine.deterministic,
         pid=os.getpid(),
