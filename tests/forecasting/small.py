@@ -19,7 +19,7 @@ def small_settings(**sections: Any) -> Settings:
     base: dict[str, Any] = {
         "network": {"members": 2, "hidden": 6, "embedding": 2},
         "learning": {"every": 8, "steps": 2, "windows": 8, "window_steps": 16, "burn_in": 2, "held_out": 4},
-        "replay": {"memory_steps": 24, "max_bytes": 65536},
+        "replay": {"memory_steps": 40, "max_bytes": 65536},
         "engine": {"deterministic": True},
     }
     for name, section in sections.items():

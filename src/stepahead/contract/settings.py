@@ -298,3 +298,9 @@ class Settings(Section):
     publish: PublishSettings = PublishSettings()
     durability: DurabilitySettings = DurabilitySettings()
     service: ServiceSettings = ServiceSettings()
+
+    @model_validator(mode="after")
+    def _warm_up_is_remembered(self) -> "Settings":
+        if self.transform.order == "auto" and self.transform.warmup > self.replay.memory_steps:
+            raise ValueError("transform.warmup must not exceed replay.memory_steps when transform.order is auto")
+        return self

@@ -99,9 +99,9 @@ class Cohort:
         return np.asarray(turn & (history.run[slots] >= history.steps))
 
     def observe_errors(self, scaled: FloatArray) -> None:
-        """Note |error| / scale of scored readings, in order of arrival."""
+        """Note the errors of scored readings, in units of their series' usual error, in order of arrival."""
         if self._settings.learning.drift and len(scaled):
-            self._errors = np.concatenate((self._errors, np.minimum(scaled, self._settings.transform.clip)))
+            self._errors = np.concatenate((self._errors, scaled))
 
     def look_for_drift(self, position: int) -> None:
         """Feed what was noted to the drift detector; a drift brings the next fine-tune forward."""

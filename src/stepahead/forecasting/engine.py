@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from stepahead.contract.bank import Bank, Column
 from stepahead.contract.errors import StateError
 from stepahead.contract.reasons import DropCounter, Reason
-from stepahead.contract.records import FloatArray, Forecasts, Readings, SlotArray, Status
+from stepahead.contract.records import FloatArray, Forecasts, IntArray, Readings, SlotArray, Status
 from stepahead.contract.settings import Settings
 from stepahead.experts.panel import Panel
 from stepahead.forecasting.cohort import Cohort
@@ -21,6 +21,7 @@ from stepahead.learning.gate import judge
 from stepahead.learning.trainer import InlineTrainer, Trainer
 from stepahead.learning.tuner import TuneResult
 from stepahead.transform.cadence import Cadence
+from stepahead.transform.stationarity import OrderDecision
 from stepahead.uncertainty.conformal import Conformal
 
 __all__ = ["Engine", "Outlook"]
@@ -29,16 +30,47 @@ DRIFT_EVERY = 64
 """In the deterministic setting drift is looked for at multiples of so many readings, wherever batches are cut."""
 
 
+ERROR_MEMORY = 1000
+"""Readings over which the usual size of a series' error is averaged: long, so that a rise stands out for a while."""
+ERRORS_TO_KNOW = 24
+LARGEST_RATIO = 8.0
+
+
 class Published(Bank):
     """The newest published forecast of each series, which its next reading is scored against."""
 
     value: FloatArray
-    scale: FloatArray
     waiting: NDArray[np.bool_]
+    usual_error: FloatArray
+    errors_seen: IntArray
 
     def __init__(self, capacity: int = 0) -> None:
-        columns = {"value": Column(np.float64), "scale": Column(np.float64, fill=1), "waiting": Column(np.bool_)}
+        columns = {
+            "value": Column(np.float64),
+            "waiting": Column(np.bool_),
+            "usual_error": Column(np.float64),
+            "errors_seen": Column(np.int64),
+        }
         super().__init__(columns, capacity)
+
+    def score(self, slots: SlotArray, value: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Compare readings with what was forecast for them.
+
+        Returns:
+            The errors float64[n] in the sensor's unit, NaN where nothing was forecast, and their size in units of the
+            series' usual error, at most 8; NaN while that is not known.
+        """
+        error = np.where(self.waiting[slots], value - self.value[slots], np.nan)
+        scored = np.flatnonzero(self.waiting[slots])
+        at = slots[scored]
+        size, usual, seen = np.minimum(np.abs(error[scored]), 1e150), self.usual_error[at], self.errors_seen[at]
+        known = (seen >= ERRORS_TO_KNOW) & (usual > 1e-150)
+        ratio = np.full(len(slots), np.nan)
+        bounded = np.where(known, np.minimum(size, LARGEST_RATIO * usual), size)
+        ratio[scored] = np.where(known, bounded / np.maximum(usual, 1e-150), np.nan)
+        self.usual_error[at] = usual + np.maximum(1 / (seen + 1), 1 / ERROR_MEMORY) * (bounded - usual)
+        self.errors_seen[at] = seen + 1
+        return error, ratio
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +169,11 @@ class Engine:
         weights = np.column_stack((weights, np.zeros(len(slots))))
         return Outlook((*self._panel.names, "lstm"), value, weights)
 
+    @property
+    def decisions(self) -> dict[str, OrderDecision]:
+        """Series key -> how its order of differencing was chosen; empty unless `transform.order` is "auto"."""
+        return {self.table.keys[slot]: decision for slot, decision in self._pipeline.decisions.items()}
+
     def close(self) -> None:
         """End the trainer."""
         self._trainer.close()
@@ -181,8 +218,7 @@ class Engine:
 
         published.waiting[slots[turn.reset]] = False
         self._conformal.reset_dynamics(slots[turn.reset])
-        error = np.where(published.waiting[slots], value - published.value[slots], np.nan)
-        errors[turn.rows] = np.abs(np.clip(error, -1e150, 1e150)) / np.maximum(published.scale[slots], 1e-150)
+        error, errors[turn.rows] = published.score(slots, value)
         judgement = self._conformal.update(slots, value)
         self._panel.update(slots, value, turn.time_ns, turn.period_ns, turn.reset)
 
@@ -190,7 +226,6 @@ class Engine:
         forecast = self._panel.forecast(slots, answer.members, answer.ready)
         lower, upper = self._conformal.forecast(slots, forecast)
         published.value[slots] = forecast
-        published.scale[slots] = answer.scale
         published.waiting[slots] = True
         # Steps beyond the first are the network's, moved by what the mixture knew better about the first.
         path = answer.path + (forecast - answer.path[:, 0])[:, None]

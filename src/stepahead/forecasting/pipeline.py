@@ -66,13 +66,11 @@ class NetworkAnswer:
         path: float64[n, K], mean of the members, K steps ahead; the last value where not ready.
         members: float64[n, M], each member's first step.
         ready: bool[n], whether the network has seen enough of the series.
-        scale: float64[n], running scale of the series' difference.
     """
 
     path: FloatArray
     members: FloatArray
     ready: BoolArray
-    scale: FloatArray
 
 
 class HiddenStates(Bank):
@@ -155,7 +153,7 @@ class Pipeline:
             paths[at, m] = self._compress.invert(self._difference.invert_path(turn.slots[at], ahead[:, m]))
         if self._auto_order:
             self._note_undecided(turn)
-        return NetworkAnswer(paths.mean(axis=1), paths[:, :, 0], ready, scale)
+        return NetworkAnswer(paths.mean(axis=1), paths[:, :, 0], ready)
 
     def _step_networks(self, turn: Turn, diff: FloatArray, level: FloatArray) -> NDArray[np.float32]:
         """Standardized differences that the members expect, float32[n, M, K]."""

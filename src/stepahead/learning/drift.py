@@ -78,4 +78,4 @@ def new_adwin(delta: float) -> Any:
     """
     from river.drift import ADWIN
 
-    return ADWIN(delta=delta)
+    return ADWIN(delta=delta, clock=1)  # a signal stands for sixteen readings already: look at each
