@@ -11,8 +11,10 @@ from stepahead.storage.journal import Journal
 from stepahead.storage.writer import SnapshotWriter
 from stepahead.telemetry.log import Log
 
-__all__ = ["JournalKeeper", "Keeper", "SnapshotKeeper"]
+__all__ = ["MAX_PENDING_BYTES", "JournalKeeper", "Keeper", "SnapshotKeeper"]
 
+MAX_PENDING_BYTES = 64 * 2**20
+"""The journal itself refuses at four times as much, so that one more batch always has room."""
 RETRY_S = 0.5
 """Between two attempts on a disk that refuses."""
 LAST_SNAPSHOT_S = 1.0
@@ -143,6 +145,7 @@ class JournalKeeper(SnapshotKeeper):
     Args:
         journal: where to.
         keys: all series keys in slot order, growing.
+        max_pending_bytes: when more wait in memory, no more readings are taken until the disk is back.
         writer, capture, every_s, log, clock: see `SnapshotKeeper`.
     """
 
@@ -152,6 +155,7 @@ class JournalKeeper(SnapshotKeeper):
         self,
         journal: Journal,
         keys: list[str],
+        max_pending_bytes: int,
         writer: SnapshotWriter,
         capture: Callable[[], Mapping[str, Any]],
         every_s: float,
@@ -162,6 +166,7 @@ class JournalKeeper(SnapshotKeeper):
         self._journal = journal
         self._keys = keys
         self._known = len(keys)
+        self._max_pending_bytes = max_pending_bytes
         self._retry_s = 0.0
         self._full = False
 
@@ -194,7 +199,7 @@ class JournalKeeper(SnapshotKeeper):
             durable = self._journal.commit_due() if company else self._journal.commit()
         except StateError as error:
             self._retry_s = now_s + RETRY_S
-            self._full = self._journal.pending_bytes > MAX_PENDING_BYTES
+            self._full = self._journal.pending_bytes > self._max_pending_bytes
             self._tell(str(error))
             return self._journal.durable_position
         if self.trouble is not None and not self._journal.pending_bytes:
@@ -220,8 +225,3 @@ class JournalKeeper(SnapshotKeeper):
             self._journal.close()
         except StateError as error:
             self._tell(str(error))
-
-
-MAX_PENDING_BYTES = 64 * 2**20
-"""Beyond, no more readings are taken until the disk is back. The journal itself refuses at four times as much, so one
-more batch always has room."""

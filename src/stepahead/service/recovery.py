@@ -10,9 +10,10 @@ from stepahead.contract.errors import StateError
 from stepahead.contract.settings import Settings
 from stepahead.forecasting.engine import Engine
 from stepahead.service.history_records import repeat_record, settings_record, settings_text
-from stepahead.service.keeper import JournalKeeper, Keeper, SnapshotKeeper
+from stepahead.service.keeper import MAX_PENDING_BYTES, JournalKeeper, Keeper, SnapshotKeeper
 from stepahead.service.outcomes import OutcomeDoor
 from stepahead.service.redelivery import RecentForecasts
+from stepahead.storage.filesystem import Filesystem
 from stepahead.storage.journal import Journal
 from stepahead.storage.lock import StateLock
 from stepahead.storage.snapshot import SnapshotStore
@@ -58,7 +59,13 @@ class Knowledge:
 
 
 def resume(
-    settings: Settings, knowledge: Knowledge, directory: Path, log: Log, clock: Callable[[], float] = time.monotonic
+    settings: Settings,
+    knowledge: Knowledge,
+    directory: Path,
+    log: Log,
+    clock: Callable[[], float] = time.monotonic,
+    filesystem: Filesystem | None = None,
+    max_pending_bytes: int = MAX_PENDING_BYTES,
 ) -> tuple[Keeper, Callable[[], None]]:
     """Bring an empty engine to where the last run ended, and give back who keeps what comes.
 
@@ -68,6 +75,8 @@ def resume(
         directory: of the state.
         log: told what was found.
         clock: monotonic seconds.
+        filesystem: the door to the disk.
+        max_pending_bytes: see `JournalKeeper`.
 
     Returns:
         The keeper, and what to call at the very end.
@@ -80,7 +89,7 @@ def resume(
         return Keeper(), lambda: None
     lock = StateLock(directory)
     try:
-        store = SnapshotStore(directory / SNAPSHOTS, keep=durability.generations)
+        store = SnapshotStore(directory / SNAPSHOTS, keep=durability.generations, filesystem=filesystem)
         began_s = clock()
         snapshot = store.load_newest()
         position = 0
@@ -101,7 +110,13 @@ def resume(
         if durability.mode == "snapshot":
             log_resumed(directory, knowledge, 0, clock() - began_s, log)
             return SnapshotKeeper(*ours), lock.release
-        journal = Journal(directory / JOURNAL, at_least=position, commit_interval_s=durability.commit_interval_s)
+        journal = Journal(
+            directory / JOURNAL,
+            at_least=position,
+            commit_interval_s=durability.commit_interval_s,
+            filesystem=filesystem,
+            clock=clock,
+        )
         for text in journal.recovery.damages:
             log.error("state_damaged", text=text)
         knowledge.door.hold()
@@ -109,7 +124,7 @@ def resume(
         knowledge.door.go_on()
         journal.append(settings_record(settings))
         log_resumed(directory, knowledge, readings, clock() - began_s, log, torn_bytes=journal.recovery.torn_bytes)
-        return JournalKeeper(journal, knowledge.engine.table.keys, *ours), lock.release
+        return JournalKeeper(journal, knowledge.engine.table.keys, max_pending_bytes, *ours), lock.release
     except BaseException:
         lock.release()
         raise
