@@ -7,6 +7,7 @@ from pathlib import Path
 from stepahead.contract.reasons import DropCounter
 from stepahead.contract.settings import DurabilitySettings, Settings, SubscriptionSettings
 from stepahead.forecasting.engine import Engine
+from stepahead.service.arrivals import Arrivals
 from stepahead.service.loop import Loop
 from stepahead.service.outcomes import OutcomeDoor
 from stepahead.service.recovery import Knowledge, resume
@@ -33,10 +34,10 @@ class Service:
         door = OutcomeDoor(self.trainer)
         self.engine = Engine(self.settings, door)
         self.log = io.StringIO()
-        recent = RecentForecasts(1000)
+        knowledge = Knowledge(self.engine, door, RecentForecasts(1000), Arrivals())
         self.keeper, self.release = resume(
             self.settings,
-            Knowledge(self.engine, door, recent),
+            knowledge,
             directory or Path("/nowhere"),
             Log(self.log),
             self.clock,
@@ -52,7 +53,8 @@ class Service:
             self.engine,
             ForecastEncoder("stepahead/v1", [0.9], self.engine.table.keys.__getitem__),
             door,
-            recent,
+            knowledge.recent,
+            knowledge.arrivals,
             self.keeper,
             Log(self.log),
             "1.2.3",

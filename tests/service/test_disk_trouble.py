@@ -2,10 +2,12 @@ import errno
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from stepahead.contract.settings import DurabilitySettings
 from stepahead.storage.filesystem import Bytes, OsFilesystem, WritableFile
+from stepahead.wire.delivery import Delivery
 from tests.service.engine_double import (
     small_settings,
 )
@@ -138,3 +140,37 @@ def test_a_disk_that_stays_away_stops_the_intake_before_memory_runs_out(
     assert len(service.session.inbox) == 0
     assert len(service.session.acknowledged) == 200
     service.release()
+
+
+def test_a_message_without_a_time_is_the_same_when_it_comes_again_after_a_crash(tmp_path: Path) -> None:
+    service = journalled(tmp_path, FullDisk())
+    messages = [
+        Delivery(b"sensors/a", b"%d" % (i % 3), 2, 65_536 + i + 1, service.clock.wall_ns() + i) for i in range(9)
+    ]
+    service.session.inbox.extend(messages)
+    turns(service, 1)
+    first = service.forecasts
+    assert len(first) == 9
+    before = state_of(service)
+    service.release()  # killed before the broker heard of the acknowledgements
+    for _ in range(2):
+        again = journalled(tmp_path, FullDisk())
+        again.clock.now_s += 100
+        late_ns = again.clock.wall_ns()
+        again.session.inbox.extend(message._replace(flags=10, received_ns=late_ns + 1) for message in messages[3:])
+        turns(again, 1)
+        assert again.forecasts == first[3:]
+        assert len(again.session.acknowledged) == 6
+        assert state_of(again) == before
+        again.release()
+    # The same content with another identifier is another message.
+    third = journalled(tmp_path, FullDisk())
+    third.clock.now_s += 200
+    third.session.inbox.append(messages[8]._replace(flags=10, token=65_536 + 100, received_ns=third.clock.wall_ns()))
+    turns(third, 1)
+    assert third.engine.position == 10
+    third.release()
+
+
+def state_of(service: Service) -> tuple[int, list[float]]:
+    return service.engine.position, service.engine.outlook(np.array([0], np.int32)).value.ravel().tolist()

@@ -6,7 +6,8 @@ import pytest
 
 from stepahead.contract.records import Readings
 from stepahead.contract.settings import DurabilitySettings, ServiceSettings
-from stepahead.service.loop import IDLE_S, cut_batches
+from stepahead.service.batches import cut_batches
+from stepahead.service.loop import IDLE_S
 from tests.service.engine_double import (
     START_NS,
     better_result,

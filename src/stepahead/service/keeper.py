@@ -3,9 +3,11 @@
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
+from numpy.typing import NDArray
+
 from stepahead.contract.errors import StateError
 from stepahead.contract.records import Readings
-from stepahead.service.history_records import batch_record, outcome_record, series_record
+from stepahead.service.history_records import arrivals_record, batch_record, outcome_record, series_record
 from stepahead.service.outcomes import Outcome
 from stepahead.storage.journal import Journal
 from stepahead.storage.writer import SnapshotWriter
@@ -43,6 +45,9 @@ class Keeper:
 
     def note_outcome(self, outcome: Outcome) -> None:
         """An outcome is about to be let in."""
+
+    def note_arrivals(self, columns: Mapping[str, NDArray[Any]]) -> None:
+        """Messages came that have no time of their own."""
 
     def note_batch(self, batch: Readings) -> None:
         """A batch is about to be stepped."""
@@ -183,6 +188,10 @@ class JournalKeeper(SnapshotKeeper):
     def note_outcome(self, outcome: Outcome) -> None:
         """An outcome is about to be let in."""
         self._journal.append(outcome_record(outcome))
+
+    def note_arrivals(self, columns: Mapping[str, NDArray[Any]]) -> None:
+        """Messages came that have no time of their own."""
+        self._journal.append(arrivals_record(columns))
 
     def note_batch(self, batch: Readings) -> None:
         """A batch is about to be stepped; series born since the last one come first."""

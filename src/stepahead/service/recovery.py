@@ -9,6 +9,7 @@ from typing import Any
 from stepahead.contract.errors import StateError
 from stepahead.contract.settings import Settings
 from stepahead.forecasting.engine import Engine
+from stepahead.service.arrivals import Arrivals
 from stepahead.service.history_records import repeat_record, settings_record, settings_text
 from stepahead.service.keeper import MAX_PENDING_BYTES, JournalKeeper, Keeper, SnapshotKeeper
 from stepahead.service.outcomes import OutcomeDoor
@@ -31,6 +32,7 @@ class Knowledge:
     engine: Engine
     door: OutcomeDoor
     recent: RecentForecasts
+    arrivals: Arrivals
 
     def capture(self) -> dict[str, Any]:
         """A copy, as a tree that can be stored; between two batches."""
@@ -38,6 +40,7 @@ class Knowledge:
             "engine": self.engine.state_dict(),
             "waiting": self.door.waiting,
             "recent": self.recent.state_dict(),
+            "arrivals": self.arrivals.state_dict(),
             "settings": settings_text(self.engine.settings),
         }
 
@@ -46,12 +49,13 @@ class Knowledge:
         self.engine.load_state_dict(state["engine"])
         self.door.waiting = bool(state["waiting"])
         self.recent.load_state_dict(state["recent"])
+        self.arrivals.load_state_dict(state["arrivals"])
 
     def repeat(self, journal: Journal, position: int) -> int:
         """Live through the journal again from a position on; how many readings that were."""
         readings = 0
         for _, record in journal.read(position):
-            batch = repeat_record(record, self.engine, self.door)
+            batch = repeat_record(record, self.engine, self.door, self.arrivals)
             if batch is not None:
                 self.recent.add(self.engine.step(batch))
                 readings += len(batch)
