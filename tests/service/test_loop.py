@@ -198,3 +198,27 @@ def test_finish_with_the_broker_away_does_not_wait_for_it() -> None:
     service.loop.finish()
     assert service.clock.now_s == before
     assert service.session.closed
+
+
+def test_a_turn_takes_as_many_messages_as_it_can_answer_in_time() -> None:
+    service = Service()
+    cost_s = 0.02
+    step = service.engine.step
+    taken: list[int] = []
+
+    def slow(batch: Readings) -> object:
+        taken.append(len(batch))
+        service.clock.now_s += cost_s * len(batch)
+        return step(batch)
+
+    service.engine.step = slow  # type: ignore[method-assign, assignment]
+    for minute in range(400):
+        service.send(minute, float(minute))
+    for _ in range(8):
+        service.loop.turn()
+    assert all(count * cost_s <= 0.5 for count in taken[1:])
+    cost_s = 0.0001
+    for _ in range(8):
+        service.loop.turn()
+    assert taken[-1] > 2 * taken[7]
+    assert sum(taken) == len(service.forecasts) == 400

@@ -26,6 +26,9 @@ __all__ = ["Loop"]
 
 IDLE_S = 0.25
 """Longest wait for messages: how soon a signal to stop is noticed."""
+TURN_S = 0.5
+"""A turn shall take no longer: meanwhile nobody keeps the connection alive, and no signal to stop is heard."""
+FIRST_MESSAGES = 64
 STATUS_EVERY_S = 1.0
 VITALS_EVERY_S = 60.0
 TOLD_EVERY_S = 10.0
@@ -92,6 +95,7 @@ class Loop:
         self._wall_ns = wall_ns
         self._topic = status_topic(settings.publish.prefix)
         self._outbox = Outbox(session, settings.broker.qos, settings.publish.retain)
+        self._most = min(FIRST_MESSAGES, settings.service.max_batch)  # messages taken in one turn
         self.readings = 0
         self.lag_s: float | None = None
         now_s = clock()
@@ -144,7 +148,9 @@ class Loop:
         """Take what is there, or wait for it a little; answer it; tell how it goes."""
         deliveries = self._receive()
         if deliveries:
+            began_s = self._clock()
             self._take(deliveries)
+            self._adapt(len(deliveries), self._clock() - began_s)
         self._send(company=bool(deliveries))
         now_s = self._clock()
         self._keeper.care(now_s)
@@ -152,7 +158,7 @@ class Loop:
             self._tell(now_s)
 
     def _receive(self) -> list[Delivery]:
-        session, most = self._session, self._service.max_batch
+        session, most = self._session, self._most
         wait_s = min(IDLE_S, max(0.0, self._next_status_s - self._clock()))
         if self._keeper.full:
             session.flush(wait_s)
@@ -166,6 +172,13 @@ class Loop:
                 if self._clock() >= until_s:
                     break
         return deliveries
+
+    def _adapt(self, messages: int, took_s: float) -> None:
+        """Take more messages at once when they are there and go fast, fewer when a turn took too long."""
+        if took_s > TURN_S:
+            self._most = max(1, int(messages * TURN_S / took_s))
+        elif messages == self._most and 2 * took_s < TURN_S:
+            self._most = min(2 * self._most, self._service.max_batch)
 
     def _take(self, deliveries: Sequence[Delivery]) -> None:
         """Answer deliveries: every reading that the engine accepts, and every one delivered again, gets a forecast."""
@@ -241,7 +254,7 @@ class Loop:
         """
         session = self._session
         if session.connected:
-            deliveries = session.receive(0.0, self._service.max_batch)
+            deliveries = session.receive(0.0, self._most)
             if deliveries:
                 self._take(deliveries)
             self._send(company=False)
