@@ -222,3 +222,15 @@ def test_a_turn_takes_as_many_messages_as_it_can_answer_in_time() -> None:
         service.loop.turn()
     assert taken[-1] > 2 * taken[7]
     assert sum(taken) == len(service.forecasts) == 400
+
+
+def test_once_a_minute_a_line_tells_the_vital_figures() -> None:
+    service = Service()
+    service.send(0, 1.0)
+    service.session.deliver("sensors/a", b"nan")
+    while service.clock.now_s < 100 + 130:
+        service.loop.turn()
+    lines = [line for line in service.log.getvalue().splitlines() if " info vitals " in line]
+    assert len(lines) == 2
+    for figure in ("series=1", "readings=1", "forecasts=1", "model=0", "adopted=0", "dropped=1", "drifts=0"):
+        assert f" {figure}" in lines[0]

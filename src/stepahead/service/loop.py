@@ -17,7 +17,7 @@ from stepahead.service.outbox import Outbox, Row
 from stepahead.service.outcomes import OutcomeDoor
 from stepahead.service.ports import LoopSession, Reader, Writer
 from stepahead.service.redelivery import RecentForecasts
-from stepahead.service.status import StatusReport
+from stepahead.service.status import StatusReport, vitals
 from stepahead.telemetry.log import Log, RepeatBound
 from stepahead.wire.delivery import Delivery
 from stepahead.wire.encoder import encode_status, offline_status, status_topic
@@ -239,13 +239,7 @@ class Loop:
             self._log.warning("dropped", reason=reason, count=count)
         if now_s >= self._next_vitals_s:
             self._next_vitals_s = now_s + VITALS_EVERY_S
-            self._log_vitals(fields)
-
-    def _log_vitals(self, fields: Mapping[str, object]) -> None:
-        tunes = fields["fine_tunes"]
-        assert isinstance(tunes, dict)
-        names = ("uptime_s", "series", "readings", "forecasts", "readings_per_second", "lag_s", "model", "drifts")
-        self._log.info("vitals", **{name: fields[name] for name in names}, **tunes, dropped=sum(self.drops.values()))
+            self._log.info("vitals", **vitals(fields))
 
     def finish(self) -> None:
         """Answer what has been received, wait for the broker to have it, acknowledge, leave `offline`, disconnect.
