@@ -29,7 +29,7 @@ __all__ = ["Demo", "DemoResult", "forecaster_command"]
 NORMAL_MAE = 0.7978845608028654
 """Mean absolute value of a standard normal variable, √(2/π)."""
 
-EMBEDDED = {"STEPAHEAD_BROKER__QOS": "0"}
+EMBEDDED = {"STEPAHEAD_BROKER__QOS": "0", "STEPAHEAD_DURABILITY__MODE": "off"}
 """Settings of the forecaster below the embedded broker.
 
 At QoS 1 iotcore 0.4.0 keeps at most 100 messages to a client unacknowledged, and while it waits for the client it holds

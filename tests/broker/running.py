@@ -47,9 +47,9 @@ class Running:
         """In how many lines of the log a text stands."""
         return sum(text in line for line in self.log.read_text().splitlines())
 
-    def until_said(self, text: str, seconds: float = 60.0) -> None:
+    def until_said(self, text: str, seconds: float = 60.0, times: int = 1) -> None:
         deadline = time.monotonic() + seconds
-        while not self.said(text):
+        while self.said(text) < times:
             assert self.process.poll() is None, self.log.read_text()
             assert time.monotonic() < deadline, self.log.read_text()
             time.sleep(0.05)
@@ -86,6 +86,11 @@ class Ear:
             deliveries = self.peer.session.receive(0.05, 1000)
             self._take(deliveries)
             self.peer.session.acknowledge(deliveries)
+
+    def listen_for(self, seconds: float) -> None:
+        """Take what comes in so many seconds."""
+        until = time.monotonic() + seconds
+        self.listen(lambda: time.monotonic() >= until, seconds + 10)
 
     def _take(self, deliveries: list[Delivery]) -> None:
         for message in deliveries:

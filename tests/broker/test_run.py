@@ -33,6 +33,13 @@ def reading(second: int, value: float) -> bytes:
     return b'{"ts": %d, "value": %r}' % (BASE_MS + 1000 * second, value)
 
 
+def cpu_within(service: Running, seconds: float) -> float:
+    """CPU time that the service uses in so many seconds."""
+    before = service.cpu_s()
+    time.sleep(seconds)
+    return service.cpu_s() - before
+
+
 BAD: dict[str, list[bytes]] = {
     "not_decodable": [b"{oops", b"\xff\xfe\x00"],
     "value_not_number": [b'{"value": "warm"}'],
@@ -100,9 +107,7 @@ def test_a_restarted_broker_is_found_again_and_nothing_is_lost(
         ear.until_forecasts(50)
         own_broker.kill()
         service.until_said("disconnected")
-        cpu_s = service.cpu_s()
-        time.sleep(3)
-        assert service.cpu_s() - cpu_s < 0.3
+        assert any(cpu_within(service, 3) < 0.3 for _ in range(6))
         own_broker.start()
         ear.statuses.clear()
         ear.peer.until(lambda: ear.peer.session.connected)
@@ -127,10 +132,8 @@ def test_a_broker_that_is_away_at_the_start_is_waited_for(make_peer: MakePeer, t
     broker = mosquitto(tmp_path)
     with start(tmp_path, broker, topic, "broker.reconnect_max_s=0.5") as service:
         service.until_said("cannot reach the broker")
-        time.sleep(1.5)  # river is imported meanwhile
-        cpu_s = service.cpu_s()
-        time.sleep(3)
-        assert service.cpu_s() - cpu_s < 0.3
+        # Packages are still imported beside the loop at first, which takes a while; a busy loop would never end.
+        assert any(cpu_within(service, 3) < 0.3 for _ in range(6))
         assert service.said("cannot reach the broker") == 1
         broker.start()
         try:

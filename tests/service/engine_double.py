@@ -73,6 +73,7 @@ class FakeSession:
 
     def flush(self, timeout_s: float) -> bool:
         self.flushes.append(timeout_s)
+        self.clock.now_s += timeout_s
         return self.connected
 
     def close(self, timeout_s: float) -> bool:

@@ -1,69 +1,19 @@
-import io
 import itertools
 import json
 
 import numpy as np
 import pytest
 
-from stepahead.contract.reasons import DropCounter
 from stepahead.contract.records import Readings
-from stepahead.contract.settings import EngineSettings, ServiceSettings, Settings, SubscriptionSettings
-from stepahead.forecasting.engine import Engine
-from stepahead.service.keeper import Keeper
-from stepahead.service.loop import IDLE_S, Loop, cut_batches
-from stepahead.service.outcomes import OutcomeDoor
-from stepahead.service.redelivery import RecentForecasts
-from stepahead.telemetry.log import Log
-from stepahead.wire.decoder import Decoder
-from stepahead.wire.encoder import ForecastEncoder
+from stepahead.contract.settings import DurabilitySettings, ServiceSettings
+from stepahead.service.batches import cut_batches
+from stepahead.service.loop import IDLE_S
 from tests.service.engine_double import (
-    MINUTE_NS,
     START_NS,
-    Clock,
-    FakeSession,
-    HandTrainer,
     better_result,
     small_settings,
 )
-
-
-class Service:
-    def __init__(self, settings: Settings | None = None) -> None:
-        self.settings = settings or small_settings()
-        self.clock = Clock()
-        self.session = FakeSession(self.clock)
-        self.trainer = HandTrainer()
-        door = OutcomeDoor(self.trainer)
-        self.engine = Engine(self.settings, door)
-        self.log = io.StringIO()
-        drops = DropCounter()
-        self.loop = Loop(
-            self.settings,
-            self.session,
-            Decoder([SubscriptionSettings()], self.engine.intern, drops, "stepahead/v1"),
-            drops,
-            self.engine,
-            ForecastEncoder("stepahead/v1", [0.9], self.engine.table.keys.__getitem__),
-            door,
-            RecentForecasts(1000),
-            Keeper(),
-            Log(self.log),
-            "1.2.3",
-            clock=self.clock,
-            wall_ns=self.clock.wall_ns,
-        )
-
-    def send(self, minute: int, value: float, topic: str = "sensors/a") -> None:
-        ts = (START_NS - 200 * MINUTE_NS + minute * MINUTE_NS) // 1_000_000
-        self.session.deliver(topic, json.dumps({"ts": ts, "value": value}).encode())
-
-    @property
-    def forecasts(self) -> list[dict[str, object]]:
-        return [json.loads(payload) for topic, payload, _, _ in self.session.published if b"/forecast/" in topic]
-
-    @property
-    def statuses(self) -> list[dict[str, object]]:
-        return [json.loads(payload) for topic, payload, _, _ in self.session.published if b"/status" in topic]
+from tests.service.service_double import Service
 
 
 def test_each_reading_is_answered_and_then_acknowledged() -> None:
@@ -126,7 +76,9 @@ def test_a_late_reading_that_was_never_seen_gets_no_forecast() -> None:
 
 
 def test_the_readings_of_a_message_stay_together_and_batches_are_bounded() -> None:
-    settings = small_settings(service=ServiceSettings(max_batch=10, max_batch_delay_s=0))
+    settings = small_settings(
+        service=ServiceSettings(max_batch=10, max_batch_delay_s=0), durability=DurabilitySettings(mode="off")
+    )
     service = Service(settings)
     sizes: list[int] = []
     step = service.engine.step
@@ -189,8 +141,7 @@ def test_lag_is_the_age_of_a_believable_reading_when_its_forecast_goes_out() -> 
 
 
 def test_an_outcome_enters_between_batches_and_a_failed_one_frees_the_way() -> None:
-    settings = small_settings(engine=EngineSettings(max_series=10))
-    service = Service(settings)
+    service = Service()
     minute = 0
 
     def feed(count: int) -> None:
@@ -247,3 +198,39 @@ def test_finish_with_the_broker_away_does_not_wait_for_it() -> None:
     service.loop.finish()
     assert service.clock.now_s == before
     assert service.session.closed
+
+
+def test_a_turn_takes_as_many_messages_as_it_can_answer_in_time() -> None:
+    service = Service()
+    cost_s = 0.02
+    step = service.engine.step
+    taken: list[int] = []
+
+    def slow(batch: Readings) -> object:
+        taken.append(len(batch))
+        service.clock.now_s += cost_s * len(batch)
+        return step(batch)
+
+    service.engine.step = slow  # type: ignore[method-assign, assignment]
+    for minute in range(400):
+        service.send(minute, float(minute))
+    for _ in range(8):
+        service.loop.turn()
+    assert all(count * cost_s <= 0.5 for count in taken[1:])
+    cost_s = 0.0001
+    for _ in range(8):
+        service.loop.turn()
+    assert taken[-1] > 2 * taken[7]
+    assert sum(taken) == len(service.forecasts) == 400
+
+
+def test_once_a_minute_a_line_tells_the_vital_figures() -> None:
+    service = Service()
+    service.send(0, 1.0)
+    service.session.deliver("sensors/a", b"nan")
+    while service.clock.now_s < 100 + 130:
+        service.loop.turn()
+    lines = [line for line in service.log.getvalue().splitlines() if " info vitals " in line]
+    assert len(lines) == 2
+    for figure in ("series=1", "readings=1", "forecasts=1", "model=0", "adopted=0", "dropped=1", "drifts=0"):
+        assert f" {figure}" in lines[0]

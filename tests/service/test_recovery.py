@@ -11,6 +11,7 @@ from stepahead.contract.records import Readings
 from stepahead.contract.settings import DurabilitySettings, EngineSettings, Settings, TransformSettings
 from stepahead.forecasting.engine import Engine
 from stepahead.learning.trainer import InlineTrainer, Trainer
+from stepahead.service.arrivals import Arrivals
 from stepahead.service.keeper import Keeper
 from stepahead.service.outcomes import OutcomeDoor
 from stepahead.service.recovery import Knowledge, resume
@@ -38,7 +39,7 @@ class Run:
         self.door = OutcomeDoor(trainer)
         self.engine = Engine(settings, self.door)
         self.recent = RecentForecasts(200)
-        self.knowledge = Knowledge(self.engine, self.door, self.recent)
+        self.knowledge = Knowledge(self.engine, self.door, self.recent, Arrivals())
         self.log = io.StringIO()
         self.keeper: Keeper
         self.keeper, self.release = resume(settings, self.knowledge, directory, Log(self.log), self.clock)

@@ -5,20 +5,33 @@
 | `settings` | a run began; text of the settings that the engine depends on |
 | `series` | keys that got slots, from slot `first` on |
 | `outcome` | a fine-tune came to its end, and the engine was told before its next batch; arrays hold the weights |
+| `arrivals` | messages whose readings have the time of their arrival; see `Arrivals` |
 | `batch` | readings, as they were cut |
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from numpy.typing import NDArray
 
 from stepahead.contract.errors import StateError
 from stepahead.contract.records import Readings
 from stepahead.contract.settings import Settings
 from stepahead.forecasting.engine import Engine
+from stepahead.service.arrivals import Arrivals
 from stepahead.service.outcomes import Outcome, OutcomeDoor
 from stepahead.service.tuning_message import result_of, result_parts
 from stepahead.storage.record import Record
 
-__all__ = ["batch_record", "outcome_record", "repeat_record", "series_record", "settings_record", "settings_text"]
+__all__ = [
+    "arrivals_record",
+    "batch_record",
+    "outcome_record",
+    "repeat_record",
+    "series_record",
+    "settings_record",
+    "settings_text",
+]
 
 SECTIONS = (
     "groups", "cadence", "transform", "network", "replay", "learning", "experts", "interval", "engine",
@@ -59,7 +72,12 @@ def outcome_record(outcome: Outcome) -> Record:
     return Record("outcome", {"failed": False, **head}, arrays)
 
 
-def repeat_record(record: Record, engine: Engine, door: OutcomeDoor) -> Readings | None:
+def arrivals_record(columns: Mapping[str, NDArray[Any]]) -> Record:
+    """Messages came that have no time of their own."""
+    return Record("arrivals", {}, columns)
+
+
+def repeat_record(record: Record, engine: Engine, door: OutcomeDoor, arrivals: Arrivals) -> Readings | None:
     """Tell the engine what a record says it was told; for a batch, give its readings back to be stepped.
 
     Raises:
@@ -76,6 +94,9 @@ def repeat_record(record: Record, engine: Engine, door: OutcomeDoor) -> Readings
         case "outcome":
             failed = record.meta["failed"]
             door.let_in(Outcome(None if failed else result_of(record.meta, record.arrays)))
+            return None
+        case "arrivals":
+            arrivals.take(record.arrays)
             return None
         case "batch":
             return Readings(record.arrays["series"], record.arrays["time_ns"], record.arrays["value"])

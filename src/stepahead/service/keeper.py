@@ -3,16 +3,20 @@
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
+from numpy.typing import NDArray
+
 from stepahead.contract.errors import StateError
 from stepahead.contract.records import Readings
-from stepahead.service.history_records import batch_record, outcome_record, series_record
+from stepahead.service.history_records import arrivals_record, batch_record, outcome_record, series_record
 from stepahead.service.outcomes import Outcome
 from stepahead.storage.journal import Journal
 from stepahead.storage.writer import SnapshotWriter
 from stepahead.telemetry.log import Log
 
-__all__ = ["JournalKeeper", "Keeper", "SnapshotKeeper"]
+__all__ = ["MAX_PENDING_BYTES", "JournalKeeper", "Keeper", "SnapshotKeeper"]
 
+MAX_PENDING_BYTES = 64 * 2**20
+"""The journal itself refuses at four times as much, so that one more batch always has room."""
 RETRY_S = 0.5
 """Between two attempts on a disk that refuses."""
 LAST_SNAPSHOT_S = 1.0
@@ -41,6 +45,9 @@ class Keeper:
 
     def note_outcome(self, outcome: Outcome) -> None:
         """An outcome is about to be let in."""
+
+    def note_arrivals(self, columns: Mapping[str, NDArray[Any]]) -> None:
+        """Messages came that have no time of their own."""
 
     def note_batch(self, batch: Readings) -> None:
         """A batch is about to be stepped."""
@@ -143,6 +150,7 @@ class JournalKeeper(SnapshotKeeper):
     Args:
         journal: where to.
         keys: all series keys in slot order, growing.
+        max_pending_bytes: when more wait in memory, no more readings are taken until the disk is back.
         writer, capture, every_s, log, clock: see `SnapshotKeeper`.
     """
 
@@ -152,6 +160,7 @@ class JournalKeeper(SnapshotKeeper):
         self,
         journal: Journal,
         keys: list[str],
+        max_pending_bytes: int,
         writer: SnapshotWriter,
         capture: Callable[[], Mapping[str, Any]],
         every_s: float,
@@ -162,6 +171,7 @@ class JournalKeeper(SnapshotKeeper):
         self._journal = journal
         self._keys = keys
         self._known = len(keys)
+        self._max_pending_bytes = max_pending_bytes
         self._retry_s = 0.0
         self._full = False
 
@@ -179,6 +189,10 @@ class JournalKeeper(SnapshotKeeper):
         """An outcome is about to be let in."""
         self._journal.append(outcome_record(outcome))
 
+    def note_arrivals(self, columns: Mapping[str, NDArray[Any]]) -> None:
+        """Messages came that have no time of their own."""
+        self._journal.append(arrivals_record(columns))
+
     def note_batch(self, batch: Readings) -> None:
         """A batch is about to be stepped; series born since the last one come first."""
         if self._known < len(self._keys):
@@ -194,7 +208,7 @@ class JournalKeeper(SnapshotKeeper):
             durable = self._journal.commit_due() if company else self._journal.commit()
         except StateError as error:
             self._retry_s = now_s + RETRY_S
-            self._full = self._journal.pending_bytes > MAX_PENDING_BYTES
+            self._full = self._journal.pending_bytes > self._max_pending_bytes
             self._tell(str(error))
             return self._journal.durable_position
         if self.trouble is not None and not self._journal.pending_bytes:
@@ -220,8 +234,3 @@ class JournalKeeper(SnapshotKeeper):
             self._journal.close()
         except StateError as error:
             self._tell(str(error))
-
-
-MAX_PENDING_BYTES = 64 * 2**20
-"""Beyond, no more readings are taken until the disk is back. The journal itself refuses at four times as much, so one
-more batch always has room."""

@@ -1,30 +1,34 @@
 """The loop: receive, decode, step, publish, acknowledge, over and over, in one thread."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 from stepahead.contract.reasons import DropCounter
-from stepahead.contract.records import Forecasts, IntArray, Readings, SlotArray
+from stepahead.contract.records import IntArray, Readings
 from stepahead.contract.settings import Settings
 from stepahead.forecasting.cohort import Tally
 from stepahead.forecasting.engine import Engine
+from stepahead.service.arrivals import Arrivals
+from stepahead.service.batches import cut_batches
 from stepahead.service.keeper import Keeper
-from stepahead.service.outbox import Outbox, OutgoingSession, Row
+from stepahead.service.outbox import Outbox, Row
 from stepahead.service.outcomes import OutcomeDoor
+from stepahead.service.ports import LoopSession, Reader, Writer
 from stepahead.service.redelivery import RecentForecasts
-from stepahead.service.status import StatusReport
+from stepahead.service.status import StatusReport, vitals
 from stepahead.telemetry.log import Log, RepeatBound
-from stepahead.wire.decoder import Decoded
 from stepahead.wire.delivery import Delivery
 from stepahead.wire.encoder import encode_status, offline_status, status_topic
 
-__all__ = ["Loop", "LoopSession", "Reader", "Writer", "cut_batches"]
+__all__ = ["Loop"]
 
 IDLE_S = 0.25
 """Longest wait for messages: how soon a signal to stop is noticed."""
+TURN_S = 0.5
+"""A turn shall take no longer: meanwhile nobody keeps the connection alive, and no signal to stop is heard."""
+FIRST_MESSAGES = 64
 STATUS_EVERY_S = 1.0
 VITALS_EVERY_S = 60.0
 TOLD_EVERY_S = 10.0
@@ -32,48 +36,6 @@ BELIEVED_S = 3600.0
 """A reading that is older when it comes was recorded earlier, or its clock is wrong."""
 DRAIN_S = 2.0
 GOODBYE_S = 1.5
-
-
-class LoopSession(OutgoingSession, Protocol):
-    """What the loop asks of an MQTT session."""
-
-    @property
-    def connected(self) -> bool:
-        """Whether the connection stands."""
-
-    @property
-    def lost_qos0(self) -> int:
-        """QoS 0 messages that were on their way when a connection broke."""
-
-    @property
-    def refused_out(self) -> int:
-        """Messages of ours that the broker refused."""
-
-    def receive(self, timeout_s: float, max_messages: int) -> list[Delivery]:
-        """Wait for messages."""
-
-    def publish(self, topic: str, payload: bytes, qos: int, retain: bool) -> None:
-        """Hand one message over; never waits."""
-
-    def flush(self, timeout_s: float) -> bool:
-        """Work until nothing is pending."""
-
-    def close(self, timeout_s: float) -> bool:
-        """Flush and say good-bye."""
-
-
-class Reader(Protocol):
-    """Deliveries in, readings out."""
-
-    def decode(self, deliveries: Sequence[Delivery]) -> Decoded:
-        """Read all deliveries, in order."""
-
-
-class Writer(Protocol):
-    """Forecasts in, topics and payloads out."""
-
-    def encode(self, forecasts: Forecasts) -> list[Row]:
-        """One row per forecast, in order."""
 
 
 class Loop:
@@ -90,6 +52,7 @@ class Loop:
         writer: encodes.
         door: through which outcomes of fine-tunes reach the engine.
         recent: forecasts that may have to be published again.
+        arrivals: times of messages that may come again.
         keeper: keeps what the engine is told.
         log: for the line of the minute, and for bad messages at a bounded rate.
         version: of the program.
@@ -108,6 +71,7 @@ class Loop:
         writer: Writer,
         door: OutcomeDoor,
         recent: RecentForecasts,
+        arrivals: Arrivals,
         keeper: Keeper,
         log: Log,
         version: str,
@@ -123,6 +87,7 @@ class Loop:
         self._writer = writer
         self._door = door
         self._recent = recent
+        self._arrivals = arrivals
         self._keeper = keeper
         self._log = log
         self._failures = failures
@@ -130,6 +95,7 @@ class Loop:
         self._wall_ns = wall_ns
         self._topic = status_topic(settings.publish.prefix)
         self._outbox = Outbox(session, settings.broker.qos, settings.publish.retain)
+        self._most = min(FIRST_MESSAGES, settings.service.max_batch)  # messages taken in one turn
         self.readings = 0
         self.lag_s: float | None = None
         now_s = clock()
@@ -182,7 +148,9 @@ class Loop:
         """Take what is there, or wait for it a little; answer it; tell how it goes."""
         deliveries = self._receive()
         if deliveries:
+            began_s = self._clock()
             self._take(deliveries)
+            self._adapt(len(deliveries), self._clock() - began_s)
         self._send(company=bool(deliveries))
         now_s = self._clock()
         self._keeper.care(now_s)
@@ -190,7 +158,7 @@ class Loop:
             self._tell(now_s)
 
     def _receive(self) -> list[Delivery]:
-        session, most = self._session, self._service.max_batch
+        session, most = self._session, self._most
         wait_s = min(IDLE_S, max(0.0, self._next_status_s - self._clock()))
         if self._keeper.full:
             session.flush(wait_s)
@@ -205,9 +173,19 @@ class Loop:
                     break
         return deliveries
 
+    def _adapt(self, messages: int, took_s: float) -> None:
+        """Take more messages at once when they are there and go fast, fewer when a turn took too long."""
+        if took_s > TURN_S:
+            self._most = max(1, int(messages * TURN_S / took_s))
+        elif messages == self._most and 2 * took_s < TURN_S:
+            self._most = min(2 * self._most, self._service.max_batch)
+
     def _take(self, deliveries: Sequence[Delivery]) -> None:
         """Answer deliveries: every reading that the engine accepts, and every one delivered again, gets a forecast."""
-        decoded = self._reader.decode(deliveries)
+        decoded = self._reader.decode(self._arrivals.recall(deliveries))
+        columns = self._arrivals.note(deliveries, decoded)
+        if columns is not None:
+            self._keeper.note_arrivals(columns)
         rows: list[Row] = []
         for part in cut_batches(decoded.message, self._service.max_batch):
             rows += self._answer(decoded.readings[part])
@@ -261,13 +239,7 @@ class Loop:
             self._log.warning("dropped", reason=reason, count=count)
         if now_s >= self._next_vitals_s:
             self._next_vitals_s = now_s + VITALS_EVERY_S
-            self._log_vitals(fields)
-
-    def _log_vitals(self, fields: Mapping[str, object]) -> None:
-        tunes = fields["fine_tunes"]
-        assert isinstance(tunes, dict)
-        names = ("uptime_s", "series", "readings", "forecasts", "readings_per_second", "lag_s", "model", "drifts")
-        self._log.info("vitals", **{name: fields[name] for name in names}, **tunes, dropped=sum(self.drops.values()))
+            self._log.info("vitals", **vitals(fields))
 
     def finish(self) -> None:
         """Answer what has been received, wait for the broker to have it, acknowledge, leave `offline`, disconnect.
@@ -276,7 +248,7 @@ class Loop:
         """
         session = self._session
         if session.connected:
-            deliveries = session.receive(0.0, self._service.max_batch)
+            deliveries = session.receive(0.0, self._most)
             if deliveries:
                 self._take(deliveries)
             self._send(company=False)
@@ -287,31 +259,3 @@ class Loop:
         self._log.info(
             "stopped", readings=self.readings, forecasts=self.forecasts, dropped=sum(self.drops.values()), safe=safe
         )
-
-
-def cut_batches(message: SlotArray, most: int) -> Iterator[slice]:
-    """Cut rows into batches of at most `most`, between two messages only.
-
-    The readings of one message are never parted, for members of a group must arrive together; a message with more
-    than `most` is a batch by itself.
-
-    Args:
-        message: int32[n], rising: which message each row came in.
-        most: rows of a batch.
-
-    Example:
-        >>> list(cut_batches(np.array([0, 0, 1, 1, 1, 2]), most=4))
-        [slice(0, 2, None), slice(2, 6, None)]
-        >>> list(cut_batches(np.array([0, 0, 0]), most=2)), list(cut_batches(np.array([]), most=2))
-        ([slice(0, 3, None)], [])
-    """
-    n, start = len(message), 0
-    while n - start > most:
-        # First row of the message that the bound falls into, or, for a long message, of the one after it.
-        end = int(np.searchsorted(message, message[start + most], side="left"))
-        if end <= start:
-            end = int(np.searchsorted(message, message[start], side="right"))
-        yield slice(start, end)
-        start = end
-    if start < n:
-        yield slice(start, n)

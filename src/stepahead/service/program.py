@@ -15,6 +15,7 @@ from stepahead.contract.reasons import DropCounter
 from stepahead.contract.settings import Settings
 from stepahead.forecasting.engine import Engine
 from stepahead.learning.trainer import InlineTrainer, Trainer
+from stepahead.service.arrivals import Arrivals
 from stepahead.service.loop import Loop
 from stepahead.service.outcomes import OutcomeDoor
 from stepahead.service.recovery import Knowledge, resume
@@ -56,10 +57,10 @@ def run(settings: Settings) -> int:
     trainer, failures = make_trainer(settings, log)
     door = OutcomeDoor(trainer)
     engine = Engine(settings, door)
-    recent = RecentForecasts(REMEMBERED_FORECASTS)
+    knowledge = Knowledge(engine, door, RecentForecasts(REMEMBERED_FORECASTS), Arrivals())
     log_start(settings, log)
     import_what_comes_later()
-    keeper, release = resume(settings, Knowledge(engine, door, recent), state_directory(settings), log)
+    keeper, release = resume(settings, knowledge, state_directory(settings), log)
     drops = DropCounter()
     decoder = Decoder(
         settings.subscriptions, engine.intern, drops, settings.publish.prefix, settings.broker.max_payload_bytes
@@ -75,7 +76,8 @@ def run(settings: Settings) -> int:
         engine,
         ForecastEncoder(settings.publish.prefix, settings.interval.levels, engine.table.keys.__getitem__),
         door,
-        recent,
+        knowledge.recent,
+        knowledge.arrivals,
         keeper,
         log,
         version("stepahead"),

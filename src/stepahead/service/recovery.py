@@ -9,10 +9,12 @@ from typing import Any
 from stepahead.contract.errors import StateError
 from stepahead.contract.settings import Settings
 from stepahead.forecasting.engine import Engine
+from stepahead.service.arrivals import Arrivals
 from stepahead.service.history_records import repeat_record, settings_record, settings_text
-from stepahead.service.keeper import JournalKeeper, Keeper, SnapshotKeeper
+from stepahead.service.keeper import MAX_PENDING_BYTES, JournalKeeper, Keeper, SnapshotKeeper
 from stepahead.service.outcomes import OutcomeDoor
 from stepahead.service.redelivery import RecentForecasts
+from stepahead.storage.filesystem import Filesystem
 from stepahead.storage.journal import Journal
 from stepahead.storage.lock import StateLock
 from stepahead.storage.snapshot import SnapshotStore
@@ -30,6 +32,7 @@ class Knowledge:
     engine: Engine
     door: OutcomeDoor
     recent: RecentForecasts
+    arrivals: Arrivals
 
     def capture(self) -> dict[str, Any]:
         """A copy, as a tree that can be stored; between two batches."""
@@ -37,6 +40,7 @@ class Knowledge:
             "engine": self.engine.state_dict(),
             "waiting": self.door.waiting,
             "recent": self.recent.state_dict(),
+            "arrivals": self.arrivals.state_dict(),
             "settings": settings_text(self.engine.settings),
         }
 
@@ -45,12 +49,13 @@ class Knowledge:
         self.engine.load_state_dict(state["engine"])
         self.door.waiting = bool(state["waiting"])
         self.recent.load_state_dict(state["recent"])
+        self.arrivals.load_state_dict(state["arrivals"])
 
     def repeat(self, journal: Journal, position: int) -> int:
         """Live through the journal again from a position on; how many readings that were."""
         readings = 0
         for _, record in journal.read(position):
-            batch = repeat_record(record, self.engine, self.door)
+            batch = repeat_record(record, self.engine, self.door, self.arrivals)
             if batch is not None:
                 self.recent.add(self.engine.step(batch))
                 readings += len(batch)
@@ -58,7 +63,13 @@ class Knowledge:
 
 
 def resume(
-    settings: Settings, knowledge: Knowledge, directory: Path, log: Log, clock: Callable[[], float] = time.monotonic
+    settings: Settings,
+    knowledge: Knowledge,
+    directory: Path,
+    log: Log,
+    clock: Callable[[], float] = time.monotonic,
+    filesystem: Filesystem | None = None,
+    max_pending_bytes: int = MAX_PENDING_BYTES,
 ) -> tuple[Keeper, Callable[[], None]]:
     """Bring an empty engine to where the last run ended, and give back who keeps what comes.
 
@@ -68,6 +79,8 @@ def resume(
         directory: of the state.
         log: told what was found.
         clock: monotonic seconds.
+        filesystem: the door to the disk.
+        max_pending_bytes: see `JournalKeeper`.
 
     Returns:
         The keeper, and what to call at the very end.
@@ -80,7 +93,7 @@ def resume(
         return Keeper(), lambda: None
     lock = StateLock(directory)
     try:
-        store = SnapshotStore(directory / SNAPSHOTS, keep=durability.generations)
+        store = SnapshotStore(directory / SNAPSHOTS, keep=durability.generations, filesystem=filesystem)
         began_s = clock()
         snapshot = store.load_newest()
         position = 0
@@ -101,7 +114,13 @@ def resume(
         if durability.mode == "snapshot":
             log_resumed(directory, knowledge, 0, clock() - began_s, log)
             return SnapshotKeeper(*ours), lock.release
-        journal = Journal(directory / JOURNAL, at_least=position, commit_interval_s=durability.commit_interval_s)
+        journal = Journal(
+            directory / JOURNAL,
+            at_least=position,
+            commit_interval_s=durability.commit_interval_s,
+            filesystem=filesystem,
+            clock=clock,
+        )
         for text in journal.recovery.damages:
             log.error("state_damaged", text=text)
         knowledge.door.hold()
@@ -109,7 +128,7 @@ def resume(
         knowledge.door.go_on()
         journal.append(settings_record(settings))
         log_resumed(directory, knowledge, readings, clock() - began_s, log, torn_bytes=journal.recovery.torn_bytes)
-        return JournalKeeper(journal, knowledge.engine.table.keys, *ours), lock.release
+        return JournalKeeper(journal, knowledge.engine.table.keys, max_pending_bytes, *ours), lock.release
     except BaseException:
         lock.release()
         raise

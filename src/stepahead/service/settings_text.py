@@ -21,7 +21,7 @@ def settings_toml(settings: Settings, origins: Mapping[str, str] | None = None) 
         origins: dotted key -> origin, to be written behind each value; None leaves the origins out.
 
     Example:
-        >>> print(settings_toml(Settings()).split("[publish]")[1].split("[service]")[0].strip())
+        >>> print(settings_toml(Settings()).split("[publish]")[1].split("[durability]")[0].strip())
         prefix = "stepahead/v1"
         retain = false
     """

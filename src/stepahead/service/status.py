@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 from stepahead.forecasting.cohort import Tally
 
-__all__ = ["Observed", "StatusReport"]
+__all__ = ["Observed", "StatusReport", "vitals"]
 
 
 class Observed(Protocol):
@@ -83,3 +83,15 @@ class StatusReport:
             "drops": dict(observed.drops),
             "drifts": sum(tally.drifts for tally in tallies),
         }
+
+
+def vitals(fields: Mapping[str, Any]) -> dict[str, object]:
+    """The status fields as a log line has them: flat, drops summed up.
+
+    Example:
+        >>> vitals({"version": "1", "series": 2, "fine_tunes": {"adopted": 1}, "drops": {"late": 3, "duplicate": 1}})
+        {'series': 2, 'adopted': 1, 'dropped': 4}
+    """
+    nested = ("version", "fine_tunes", "drops")
+    flat = {name: value for name, value in fields.items() if name not in nested}
+    return {**flat, **fields["fine_tunes"], "dropped": sum(fields["drops"].values())}
