@@ -43,4 +43,5 @@ export PATH
 ruff check .
 ruff format --check .
 mypy
-pytest "$@"
+# One worker a core; a file stays with one worker, which keeps its brokers and other costly fixtures.
+pytest --numprocesses auto --dist loadfile "$@"
