@@ -12,7 +12,7 @@ STEPS = 4
 
 def numbered(start: int, n: int) -> Windows:
     """Windows whose every number tells which one it is."""
-    columns = Windows.columns(1, STEPS)
+    columns = Windows.columns(1, STEPS, 2)
     number = np.arange(start, start + n)
     return Windows(
         **{
@@ -23,9 +23,9 @@ def numbered(start: int, n: int) -> Windows:
 
 
 def buffer_of(windows: int, seed: int = 0) -> ReplayBuffer:
-    small = ReplayBuffer(1, STEPS, max_bytes=1 << 20, seed=0)
+    small = ReplayBuffer(1, STEPS, 2, max_bytes=1 << 20, seed=0)
     per_window = (1 << 20) // (2 * small.capacity)
-    return ReplayBuffer(1, STEPS, max_bytes=2 * per_window * windows, seed=seed)
+    return ReplayBuffer(1, STEPS, 2, max_bytes=2 * per_window * windows, seed=seed)
 
 
 def same(a: Windows, b: Windows) -> bool:
@@ -33,7 +33,7 @@ def same(a: Windows, b: Windows) -> bool:
 
 
 def test_it_holds_its_bound_of_bytes() -> None:
-    buffer = ReplayBuffer(1, STEPS, max_bytes=100_000, seed=0)
+    buffer = ReplayBuffer(1, STEPS, 2, max_bytes=100_000, seed=0)
     buffer.add(numbered(0, 10_000))
     assert 50_000 < buffer.bytes_used <= 100_000
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from stepahead.contract.records import BoolArray, FloatArray, SlotArray
 from stepahead.contract.settings import Settings
-from stepahead.forecasting.features import DAY_NS, WEEK_NS, feature_count, season_steps, window_inputs
+from stepahead.forecasting.features import CONTEXT, DAY_NS, WEEK_NS, feature_count, season_steps, window_inputs
 from stepahead.learning.drift import DriftDetector
 from stepahead.learning.gate import Verdict
 from stepahead.learning.schedule import Schedule
@@ -79,7 +79,7 @@ class Cohort:
             horizon=network.horizon,
         )
         self.ensemble = Ensemble(self.shape, network.members, seed, fixed_blocks=settings.engine.deterministic)
-        self.replay = ReplayBuffer(members, learning.window_steps, settings.replay.max_bytes, seed)
+        self.replay = ReplayBuffer(members, learning.window_steps, len(CONTEXT), settings.replay.max_bytes, seed)
         self.schedule = Schedule(learning)
         self.drift = DriftDetector()
         self.tally = Tally()

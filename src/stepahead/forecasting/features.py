@@ -1,25 +1,42 @@
 """What the network is shown: the input vector of one step, live and in replayed windows."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from stepahead.contract.records import FloatArray, IntArray
 from stepahead.replay.history import Windows
 from stepahead.transform.calendar import CALENDAR_FEATURES, calendar_features
+from stepahead.transform.levels import SPANS
 
-__all__ = ["DAY_NS", "WEEK_NS", "feature_count", "season_steps", "step_inputs", "window_inputs"]
+__all__ = [
+    "CONTEXT",
+    "DAY_NS",
+    "WEEK_NS",
+    "bounded_ratio",
+    "feature_count",
+    "season_steps",
+    "step_inputs",
+    "window_inputs",
+]
 
 DAY_NS = 86_400_000_000_000
 WEEK_NS = 7 * DAY_NS
 
-OWN_FEATURES = ("difference", "level", "day", "week", "elapsed")
-"""Standardized difference and level of the series; its standardized difference one day and one week before the
-reading that is forecast; binary logarithm of the time since the last reading, in periods."""
+DIFFERENCES = ("difference", "day", "week", "profile")
+"""Standardized differences of the series: the newest; those one day and one week before the reading that is forecast;
+the mean over the last seven days at that hour."""
+CONTEXT = ("level", *(f"distance_{span}" for span in SPANS), "elapsed")
+"""Standardized level; distance from running levels of several spans; binary logarithm of the time since the last
+reading, in periods."""
+OWN = len(DIFFERENCES) + len(CONTEXT)
 
 
 def feature_count(members: int) -> int:
     """F, width of the input vector in a cohort whose units have so many members."""
-    return len(OWN_FEATURES) + len(CALENDAR_FEATURES) + (members if members > 1 else 0)
+    return OWN + len(CALENDAR_FEATURES) + (members if members > 1 else 0)
 
 
 def season_steps(season_ns: int, period_ns: IntArray, memory: int) -> IntArray:
@@ -30,32 +47,37 @@ def season_steps(season_ns: int, period_ns: IntArray, memory: int) -> IntArray:
     return np.where(fits, steps, 0).astype(np.int64)
 
 
+def bounded_ratio(value: NDArray[Any], unit: FloatArray, clip: float) -> FloatArray:
+    """The ratio within ± clip; clipped before the division, so that a huge value over a tiny unit is no overflow."""
+    bound = clip * unit
+    return np.asarray(np.clip(value, -bound, bound) / unit)
+
+
 def step_inputs(
-    diff: FloatArray,
-    level: FloatArray,
-    day: FloatArray,
-    week: FloatArray,
-    elapsed: FloatArray,
+    differences: Sequence[FloatArray],
+    context: NDArray[Any],
     target_ns: IntArray,
     period_ns: IntArray,
     span_ns: IntArray,
     company: FloatArray | None = None,
 ) -> NDArray[np.float32]:
-    """Input vectors, float32[…, F]; the arguments are in model units and of equal shape […].
+    """Input vectors, float32[…, F], in model units.
 
     Args:
-        diff, level, day, week, elapsed: as in `OWN_FEATURES`.
-        target_ns: time of the reading that is forecast.
-        period_ns, span_ns: which calendar features the series supports.
+        differences: float[…] each, as in `DIFFERENCES`.
+        context: float[…, C], as in `CONTEXT`.
+        target_ns: int64[…], time of the reading that is forecast.
+        period_ns, span_ns: int64[…], which calendar features the series supports.
         company: […, G], standardized differences of all members of the unit, own included; None outside groups.
     """
-    own = len(OWN_FEATURES)
-    calendar = own + len(CALENDAR_FEATURES)
-    out = np.empty((*diff.shape, calendar + (0 if company is None else company.shape[-1])), np.float32)
-    for column, values in enumerate((diff, level, day, week, elapsed)):
+    shape = differences[0].shape
+    calendar = OWN + len(CALENDAR_FEATURES)
+    out = np.empty((*shape, calendar + (0 if company is None else company.shape[-1])), np.float32)
+    for column, values in enumerate(differences):
         out[..., column] = values
+    out[..., len(DIFFERENCES) : OWN] = context
     flat = calendar_features(target_ns.ravel(), period_ns.ravel(), span_ns.ravel())
-    out[..., own:calendar] = flat.reshape(*diff.shape, len(CALENDAR_FEATURES))
+    out[..., OWN:calendar] = flat.reshape(*shape, len(CALENDAR_FEATURES))
     if company is not None:
         out[..., calendar:] = company
     return out
@@ -77,7 +99,7 @@ def window_inputs(
     N, G, T = windows.diff.shape
 
     def standardized(raw: NDArray[np.float32]) -> FloatArray:
-        return np.clip((raw - center[..., None]) / scale[..., None], -clip, clip)
+        return bounded_ratio(raw - center[..., None], scale[..., None], clip)
 
     diff = standardized(windows.diff)  # [N, G, T]
     back = np.arange(T - 1, -1, -1)
@@ -87,11 +109,8 @@ def window_inputs(
     if G > 1:
         company = np.broadcast_to(diff.transpose(0, 2, 1)[:, None], (N, G, T, G))
     inputs = step_inputs(
-        diff,
-        windows.level.astype(np.float64),
-        standardized(windows.day),
-        standardized(windows.week),
-        windows.elapsed.astype(np.float64),
+        (diff, *(standardized(raw) for raw in (windows.day, windows.week, windows.profile))),
+        windows.context,
         np.broadcast_to(target_ns[:, None], (N, G, T)),
         np.broadcast_to(windows.period_ns[:, None, None], (N, G, T)),
         np.broadcast_to((target_ns - first_ns[:, None])[:, None], (N, G, T)),

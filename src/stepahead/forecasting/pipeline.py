@@ -11,12 +11,13 @@ from stepahead.contract.bank import Bank, Column
 from stepahead.contract.records import BoolArray, FloatArray, IntArray, SlotArray
 from stepahead.contract.settings import Settings
 from stepahead.forecasting.cohort import Banks, Cohort, newest_windows
-from stepahead.forecasting.features import DAY_NS, WEEK_NS, season_steps, step_inputs
+from stepahead.forecasting.features import CONTEXT, DAY_NS, WEEK_NS, bounded_ratio, season_steps, step_inputs
 from stepahead.forecasting.series import SeriesTable
 from stepahead.replay.history import History, Windows
 from stepahead.transform.cadence import Cadence
 from stepahead.transform.compress import Compress
 from stepahead.transform.difference import Difference
+from stepahead.transform.levels import SPANS, Levels
 from stepahead.transform.standardize import standardizer
 from stepahead.transform.stationarity import OrderDecision, choose_order
 
@@ -25,6 +26,10 @@ __all__ = ["NetworkAnswer", "Pipeline", "Turn"]
 READINGS_PER_DECISION = 1000
 """Live, one order of differencing is decided per so many readings (`transform.order = "auto"`): the two tests take
 milliseconds a series."""
+
+
+DISTANCE_UNITS = np.sqrt(np.array(SPANS) / 4)
+"""A random walk's distance from a running level of span s has this deviation, in units of its change's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +108,8 @@ class Pipeline:
         self._difference = Difference(transform.seasonal_lag, 1 if transform.order == "auto" else transform.order)
         self._scaler = standardizer(transform, centered=False)
         self._level = standardizer(transform.model_copy(update={"scaling": "ewm"}), centered=True)
-        self._history = History(settings.learning.window_steps, settings.replay.memory_steps)
+        self._levels = Levels()
+        self._history = History(settings.learning.window_steps, settings.replay.memory_steps, len(CONTEXT))
         self._hidden = HiddenStates((network.members, 2, network.layers, network.hidden))
         self._cadence = cadence
         self._completed: list[tuple[Cohort, NDArray[np.intp], Windows]] = []
@@ -119,6 +125,7 @@ class Pipeline:
             "difference": self._difference,
             "scaler": self._scaler,
             "level": self._level,
+            "levels": self._levels,
             "history": self._history,
             "hidden": self._hidden,
         }
@@ -133,14 +140,13 @@ class Pipeline:
         lost = turn.slots[turn.reset]
         if len(lost):
             self._difference.restart(lost)
+            self._levels.reset(lost)
             self._hidden.reset(lost)
         image = self._compress.apply(turn.value)
         diff, differenced = self._difference.update(turn.slots, image)
         known = np.flatnonzero(differenced)
         self._scaler.update(turn.slots[known], diff[known])
-        self._level.update(turn.slots, image)
-        level = np.clip(self._level.apply(turn.slots, image), -self._clip, self._clip)
-        out = self._step_networks(turn[known], diff[known], level[known])  # [known, M, K]
+        out = self._step_networks(turn[known], diff[known], self._context(turn, image)[known])  # [known, M, K]
 
         scale, center = self._scaler.scale(turn.slots), self._scaler.center(turn.slots)
         ready = differenced & self._scaler.ready(turn.slots)
@@ -155,40 +161,47 @@ class Pipeline:
             self._note_undecided(turn)
         return NetworkAnswer(paths.mean(axis=1), paths[:, :, 0], ready)
 
-    def _step_networks(self, turn: Turn, diff: FloatArray, level: FloatArray) -> NDArray[np.float32]:
+    def _context(self, turn: Turn, image: FloatArray) -> FloatArray:
+        """What the network is shown beside differences, float64[n, C], as `features.CONTEXT`."""
+        slots = turn.slots
+        self._level.update(slots, image)
+        unit = self._scaler.scale(slots)[:, None] * DISTANCE_UNITS
+        context = np.empty((len(turn), len(CONTEXT)))
+        context[:, 0] = np.clip(self._level.apply(slots, image), -self._clip, self._clip)
+        context[:, 1:-1] = bounded_ratio(self._levels.update(slots, image), unit, self._clip)
+        context[:, -1] = np.log2(np.clip(turn.elapsed, 2.0**-8, 2.0**8))
+        return context
+
+    def _step_networks(self, turn: Turn, diff: FloatArray, context: FloatArray) -> NDArray[np.float32]:
         """Standardized differences that the members expect, float32[n, M, K]."""
-        log_elapsed = np.log2(np.clip(turn.elapsed, 2.0**-8, 2.0**8))
-        connected = ~turn.gap
-        self._history.push(turn.slots, diff, level, log_elapsed, connected)
+        self._history.push(turn.slots, diff, context, connected=~turn.gap)
         network = self._settings.network
         out = np.zeros((len(turn), network.members, network.horizon), np.float32)
         number_of = self._table.cohort[turn.slots]
         for number, cohort in enumerate(self._cohorts):
             at = np.flatnonzero(number_of == number)
             if len(at):
-                out[at] = self._step_network(cohort, turn[at], diff[at], level[at], log_elapsed[at])
+                out[at] = self._step_network(cohort, turn[at], diff[at], context[at])
         return out
 
-    def _step_network(
-        self, cohort: Cohort, turn: Turn, diff: FloatArray, level: FloatArray, log_elapsed: FloatArray
-    ) -> NDArray[np.float32]:
+    def _step_network(self, cohort: Cohort, turn: Turn, diff: FloatArray, context: FloatArray) -> NDArray[np.float32]:
         slots, history = turn.slots, self._history
         scale, center = self._scaler.scale(slots), self._scaler.center(slots)
-
-        def standardized(raw: NDArray[Any]) -> FloatArray:
-            return np.clip((raw - center) / scale, -self._clip, self._clip)
-
-        z = standardized(diff)
+        day_steps = season_steps(DAY_NS, turn.period_ns, history.memory)
+        week_steps = season_steps(WEEK_NS, turn.period_ns, history.memory)
+        past = (
+            history.lagged(slots, day_steps - 1),
+            history.lagged(slots, week_steps - 1),
+            history.profile(slots, day_steps),
+        )
+        differences = [bounded_ratio(raw - center, scale, self._clip) for raw in (diff, *past)]
         company = None
         if cohort.members > 1:
-            company, whole = self._company(cohort, slots, z)
+            company, whole = self._company(cohort, slots, differences[0])
             history.interrupt(slots[~whole])
         inputs = step_inputs(
-            z,
-            level,
-            standardized(history.lagged(slots, season_steps(DAY_NS, turn.period_ns, history.memory) - 1)),
-            standardized(history.lagged(slots, season_steps(WEEK_NS, turn.period_ns, history.memory) - 1)),
-            log_elapsed,
+            differences,
+            context,
             self._cadence.valid_at(slots),
             turn.period_ns,
             self._cadence.span_ns(slots) + turn.period_ns,
@@ -262,12 +275,12 @@ class Pipeline:
         if self._settings.transform.seasonal_lag:
             return  # the ring holds seasonal differences: readings cannot be had back from them
         last = self._compress.apply(self._cadence.last_value[slot])
-        zero = np.zeros(1)
+        unknown = np.zeros((1, len(CONTEXT)))
         for value in image + (last - image[-1]):
             diff, ready = self._difference.update(slot, np.array([value]))
             if ready[0]:
                 self._scaler.update(slot, diff)
-                self._history.push(slot, diff, zero, zero, np.array([True]))
+                self._history.push(slot, diff, unknown, np.array([True]))
 
     def state_dict(self) -> dict[str, Any]:
         """All banks, and the decisions on orders of differencing."""

@@ -1,12 +1,13 @@
 """The replay buffer: windows of the recent past and of all history, within a bound of bytes."""
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stepahead.contract.bank import Bank
+from stepahead.contract.bank import Bank, Column
 from stepahead.contract.errors import StateError
 from stepahead.replay.history import Windows
 
@@ -16,9 +17,9 @@ __all__ = ["ReplayBuffer"]
 class WindowStore(Bank):
     """Rows of windows as arrays; a row is not a series, but it grows, saves and loads as a bank does."""
 
-    def __init__(self, members: int, steps: int, rows: int) -> None:
-        self._names = tuple(Windows.columns(members, steps))
-        super().__init__(Windows.columns(members, steps), rows)
+    def __init__(self, columns: Mapping[str, Column]) -> None:
+        self._names = tuple(columns)
+        super().__init__(columns)
 
     def put(self, rows: NDArray[np.int64], windows: Windows) -> None:
         for name in self._names:
@@ -37,20 +38,21 @@ class ReplayBuffer:
     Args:
         members: G, series of a unit.
         steps: T, steps of a window.
+        context: C, numbers beside the difference at each step.
         max_bytes: bound of both halves together; at least one window each is kept.
         seed: seed of the generator that decides who is kept and who is sampled; it is part of the state.
 
     Example:
-        >>> ReplayBuffer(members=1, steps=4, max_bytes=4096, seed=0).capacity
-        22
+        >>> ReplayBuffer(members=1, steps=4, context=2, max_bytes=4096, seed=0).capacity
+        18
     """
 
-    def __init__(self, members: int, steps: int, max_bytes: int, seed: int) -> None:
+    def __init__(self, members: int, steps: int, context: int, max_bytes: int, seed: int) -> None:
         self._generator = np.random.Generator(np.random.PCG64(seed))
-        window_bytes = Bank(Windows.columns(members, steps)).bytes_per_series()
-        self.capacity = max(1, max_bytes // (2 * window_bytes))
-        self._recent = WindowStore(members, steps, 0)
-        self._reservoir = WindowStore(members, steps, 0)
+        columns = Windows.columns(members, steps, context)
+        self._recent = WindowStore(columns)
+        self._reservoir = WindowStore(columns)
+        self.capacity = max(1, max_bytes // (2 * self._recent.bytes_per_series()))
         self.added = 0
 
     def __len__(self) -> int:

@@ -9,7 +9,10 @@ from numpy.typing import NDArray
 from stepahead.contract.bank import Bank, Column
 from stepahead.contract.records import BoolArray, SlotArray
 
-__all__ = ["History", "Windows"]
+__all__ = ["PROFILE_DAYS", "History", "Windows"]
+
+PROFILE_DAYS = 7
+"""Days averaged to the profile of a day: as many as make every weekday count once."""
 
 Slots = NDArray[np.integer[Any]]
 
@@ -26,8 +29,8 @@ class Windows:
         diff: float32[N, G, T], differenced value, raw: it is scaled when it is used.
         day: float32[N, G, T], the difference one day before the step's target; 0 where unknown.
         week: float32[N, G, T], likewise one week before.
-        level: float16[N, G, T], standardized level of the series at each step.
-        elapsed: float16[N, G, T], binary logarithm of the time since the step before, in periods.
+        profile: float32[N, G, T], likewise the mean over the newest `PROFILE_DAYS` days.
+        context: float16[N, G, T, C], what else the network was shown at each step, in model units.
     """
 
     series: SlotArray
@@ -37,8 +40,8 @@ class Windows:
     diff: NDArray[np.float32]
     day: NDArray[np.float32]
     week: NDArray[np.float32]
-    level: NDArray[np.float16]
-    elapsed: NDArray[np.float16]
+    profile: NDArray[np.float32]
+    context: NDArray[np.float16]
 
     def __len__(self) -> int:
         return len(self.series)
@@ -47,7 +50,7 @@ class Windows:
         return Windows(*(getattr(self, field.name)[rows] for field in fields(self)))
 
     @staticmethod
-    def columns(members: int, steps: int) -> dict[str, Column]:
+    def columns(members: int, steps: int, context: int) -> dict[str, Column]:
         """Name -> dtype and shape per window: what a buffer of such windows allocates."""
         return {
             "series": Column(np.int32, (members,)),
@@ -57,8 +60,8 @@ class Windows:
             "diff": Column(np.float32, (members, steps)),
             "day": Column(np.float32, (members, steps)),
             "week": Column(np.float32, (members, steps)),
-            "level": Column(np.float16, (members, steps)),
-            "elapsed": Column(np.float16, (members, steps)),
+            "profile": Column(np.float32, (members, steps)),
+            "context": Column(np.float16, (members, steps, context)),
         }
 
     @staticmethod
@@ -73,54 +76,49 @@ class History(Bank):
     Args:
         steps: T, length of a window.
         memory: steps of the difference that are kept; seasons longer than `memory` - T are out of its sight.
+        context: C, further numbers kept for each step of a window.
         capacity: slots to start with.
 
     Example:
-        >>> history = History(steps=3, memory=8, capacity=1)
+        >>> history = History(steps=3, memory=8, context=1, capacity=1)
         >>> slot = np.array([0])
         >>> for d in (1.0, 2.0, 3.0, 4.0):
-        ...     history.push(slot, np.array([d]), np.zeros(1), np.zeros(1), connected=np.array([True]))
+        ...     history.push(slot, np.array([d]), np.zeros((1, 1)), connected=np.array([True]))
         >>> history.lagged(slot, np.array([2])).tolist(), int(history.run[0])
         ([2.0], 4)
     """
 
     diff: NDArray[np.float32]
-    level: NDArray[np.float16]
-    elapsed: NDArray[np.float16]
+    context: NDArray[np.float16]
     cursor: NDArray[np.int64]
     run: NDArray[np.int64]
 
-    def __init__(self, steps: int, memory: int, capacity: int = 0) -> None:
+    def __init__(self, steps: int, memory: int, context: int, capacity: int = 0) -> None:
         self.steps = steps
         self.memory = max(memory, steps)
         super().__init__(
             {
                 "diff": Column(np.float32, (self.memory,)),
-                "level": Column(np.float16, (steps,)),
-                "elapsed": Column(np.float16, (steps,)),
+                "context": Column(np.float16, (steps, context)),
                 "cursor": Column(np.int64),
                 "run": Column(np.int64),
             },
             capacity,
         )
 
-    def push(
-        self, slots: Slots, diff: NDArray[Any], level: NDArray[Any], elapsed: NDArray[Any], connected: BoolArray
-    ) -> None:
+    def push(self, slots: Slots, diff: NDArray[Any], context: NDArray[Any], connected: BoolArray) -> None:
         """Append one step to each of these distinct series.
 
         Args:
             slots: int[n], distinct.
             diff: float[n], differenced value; magnitudes beyond float32 are clipped to its largest.
-            level: float[n], standardized level.
-            elapsed: float[n], binary logarithm of the elapsed time in periods.
+            context: float[n, C], bounded.
             connected: bool[n], whether the step follows the one before without a gap; if not, a new run starts.
         """
         cursor = self.cursor[slots]
         limit = np.finfo(np.float32).max
         self.diff[slots, cursor % self.memory] = np.clip(diff, -limit, limit)
-        self.level[slots, cursor % self.steps] = level
-        self.elapsed[slots, cursor % self.steps] = elapsed
+        self.context[slots, cursor % self.steps] = context
         self.cursor[slots] = cursor + 1
         self.run[slots] = np.where(connected, self.run[slots] + 1, 1)
 
@@ -138,6 +136,30 @@ class History(Bank):
         cursor = self.cursor[slots]
         known = (lag >= 0) & (lag < np.minimum(cursor, self.memory))
         return np.where(known, self.diff[slots, (cursor - 1 - lag) % self.memory], np.float32(0))
+
+    def profile(self, slots: Slots, day_steps: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Mean difference at the time of day of the next reading, over the newest days that are known; else 0.
+
+        Args:
+            slots: int[n].
+            day_steps: int64[n], steps of a day; 0 = none.
+        """
+        mean = np.zeros(len(slots), np.float32)
+        has = np.flatnonzero(day_steps > 0)
+        if len(has):
+            cursor = self.cursor[slots[has]][:, None]
+            sources = cursor - day_steps[has, None] * np.arange(1, PROFILE_DAYS + 1)  # absolute step numbers
+            mean[has] = self._mean_of(slots[has, None], sources, cursor)
+        return mean
+
+    def _mean_of(self, slots: Slots, sources: NDArray[np.int64], cursor: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Mean over the last axis of the differences at these steps, of those that are still known."""
+        known = sources >= np.maximum(cursor - self.memory, 0)
+        values = np.where(known, self.diff[slots, sources % self.memory], np.float32(0))
+        total = values[..., 0].astype(np.float64)
+        for k in range(1, PROFILE_DAYS):  # one by one: NumPy's own sum may round by the number of rows
+            total += values[..., k]
+        return np.asarray(total / np.maximum(known.sum(axis=-1), 1)).astype(np.float32)
 
     def windows(
         self,
@@ -167,6 +189,8 @@ class History(Bank):
             known = (steps[:, None, None] > 0) & (source >= np.maximum(cursor - self.memory, 0))
             return np.where(known, self.diff[units[..., None], source % self.memory], np.float32(0))
 
+        days = day_steps[:, None, None, None] * np.arange(1, PROFILE_DAYS + 1)
+        profile = self._mean_of(units[..., None, None], at[..., None] + 1 - days, cursor[..., None])
         return Windows(
             series=units.astype(np.int32),
             end_ns=end_ns,
@@ -175,6 +199,6 @@ class History(Bank):
             diff=self.diff[units[..., None], at % self.memory],
             day=season(day_steps),
             week=season(week_steps),
-            level=self.level[units[..., None], at % self.steps],
-            elapsed=self.elapsed[units[..., None], at % self.steps],
+            profile=np.where(day_steps[:, None, None] > 0, profile, np.float32(0)),
+            context=self.context[units[..., None], at % self.steps],
         )
