@@ -1,13 +1,11 @@
 """The panel of experts: every forecaster but the LSTM, the mixture over all, and what is published."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stepahead.contract.bank import Bank
-from stepahead.contract.errors import StateError
+from stepahead.contract.bank import Composite
 from stepahead.contract.records import BoolArray, FloatArray, IntArray
 from stepahead.contract.settings import ExpertSettings
 from stepahead.experts.autoregression import Autoregression, Inputs
@@ -31,7 +29,7 @@ BLOCK = 4096
 """Series that are worked on at once; a float64 vector of them takes 32 KiB."""
 
 
-class Panel:
+class Panel(Composite):
     """All experts of all series and their mixture; grows, resets and saves like one bank.
 
     Inside, forecasts are *moves*: (forecast − latest value) / unit, so persistence is the move 0.
@@ -71,60 +69,31 @@ class Panel:
         self.autoregression = Autoregression(settings.long_series, capacity if settings.autoregression else 0)
         self.mixture = Mixture(len(self.names), least_bend=settings.spike_bend, capacity=capacity)
         self.pending = Pending(len(self.names), capacity)
-
-    @property
-    def _banks(self) -> dict[str, Bank]:
-        banks = {
-            "unit": self.unit,
-            "track": self.track,
-            "season": self.season,
-            "memory": self.memory,
-            "mixture": self.mixture,
-            "pending": self.pending,
-        }
-        return {**banks, **(self.autoregression.banks if self.settings.autoregression else {})}
-
-    @property
-    def capacity(self) -> int:
-        """Number of slots."""
-        return self.unit.capacity
+        super().__init__(
+            {
+                "unit": self.unit,
+                "track": self.track,
+                "season": self.season,
+                "memory": self.memory,
+                "mixture": self.mixture,
+                "pending": self.pending,
+                **(self.autoregression.banks if settings.autoregression else {}),
+            }
+        )
 
     def grow(self, capacity: int) -> None:
         """Make room for `capacity` slots; never shrinks."""
-        for name, bank in self._banks.items():
+        for name, bank in self.parts.items():
             bank.grow(min(capacity, self.settings.long_series) if name.startswith("long") else capacity)
 
     def reset(self, slots: NDArray[np.integer[Any]]) -> None:
         """Put these slots back to the state of a newborn series."""
-        for bank in self._banks.values():
+        for bank in self.parts.values():
             bank.reset(slots[slots < bank.capacity])
-
-    def state_dict(self) -> dict[str, NDArray[Any]]:
-        """Copies of all arrays, named `bank.column`."""
-        return {
-            f"{name}.{column}": array
-            for name, bank in self._banks.items()
-            for column, array in bank.state_dict().items()
-        }
-
-    def load_state_dict(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Take over arrays made by `state_dict`.
-
-        Raises:
-            StateError: a column is missing, unknown, or of another shape or dtype.
-        """
-        parts: dict[str, dict[str, NDArray[Any]]] = {name: {} for name in self._banks}
-        for key, array in state.items():
-            name, _, column = key.partition(".")
-            if name not in parts:
-                raise StateError(f"Panel: unknown bank {name!r}")
-            parts[name][column] = array
-        for name, bank in self._banks.items():
-            bank.load_state_dict(parts[name])
 
     def bytes_per_series(self) -> int:
         """Memory that one more series costs; the long regressions of the first series are not in it."""
-        return sum(bank.bytes_per_series() for name, bank in self._banks.items() if not name.startswith("long"))
+        return sum(bank.bytes_per_series() for name, bank in self.parts.items() if not name.startswith("long"))
 
     def update(
         self,

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stepahead.contract.bank import Bank, Column
+from stepahead.contract.bank import Bank, Column, Composite
 from stepahead.contract.errors import StateError
 from stepahead.contract.reasons import DropCounter, Reason
 from stepahead.contract.records import FloatArray, Forecasts, IntArray, Readings, SlotArray, Status
@@ -123,17 +123,16 @@ class Engine:
         self._panel = Panel(settings.experts, settings.network.members)
         self._conformal = Conformal(settings.interval)
         self._published = Published()
+        self._parts = Composite(
+            {
+                "cadence": self._cadence,
+                "panel": self._panel,
+                "conformal": self._conformal,
+                "published": self._published,
+            }
+        )
         self._next_look = DRIFT_EVERY
         self._grow()
-
-    @property
-    def _parts(self) -> dict[str, Bank | Panel | Conformal]:
-        return {
-            "cadence": self._cadence,
-            "panel": self._panel,
-            "conformal": self._conformal,
-            "published": self._published,
-        }
 
     def intern(self, key: str) -> int:
         """Slot of a series key, made if it is new; `contract.records.REFUSED` when there are too many."""
@@ -179,8 +178,8 @@ class Engine:
         self._trainer.close()
 
     def _grow(self) -> None:
-        for bank in (*self._parts.values(), *self._pipeline.parts.values()):
-            bank.grow(self.table.capacity)
+        for part in (self._parts, self._pipeline.parts):
+            part.grow(self.table.capacity)
 
     def _readings_to_event(self, at_most: int) -> int:
         """How many readings may be taken at once: in the deterministic setting events have fixed positions."""
@@ -314,7 +313,7 @@ class Engine:
             "position": self.position,
             "next_look": self._next_look,
             "drops": self.drops.as_dict(),
-            "banks": {name: bank.state_dict() for name, bank in self._parts.items()},
+            "banks": self._parts.state_dict(),
             "pipeline": self._pipeline.state_dict(),
             "cohorts": {cohort.name: cohort.state_dict() for cohort in self.cohorts},
         }
@@ -331,8 +330,7 @@ class Engine:
         self.position = int(state["position"])
         self._next_look = int(state["next_look"])
         self.drops = DropCounter({Reason(name): count for name, count in state["drops"].items()})
-        for name, bank in self._parts.items():
-            bank.load_state_dict(state["banks"][name])
+        self._parts.load_state_dict(state["banks"])
         self._pipeline.load_state_dict(state["pipeline"])
         for cohort in self.cohorts:
             cohort.load_state_dict(state["cohorts"][cohort.name])

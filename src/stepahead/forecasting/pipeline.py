@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stepahead.contract.bank import Bank, Column
+from stepahead.contract.bank import Bank, Column, Composite
 from stepahead.contract.records import BoolArray, FloatArray, IntArray, SlotArray
 from stepahead.contract.settings import Settings
 from stepahead.forecasting.cohort import Banks, Cohort, newest_windows
@@ -111,24 +111,22 @@ class Pipeline:
         self._levels = Levels()
         self._history = History(settings.learning.window_steps, settings.replay.memory_steps, len(CONTEXT))
         self._hidden = HiddenStates((network.members, 2, network.layers, network.hidden))
+        self.parts = Composite(
+            {
+                "difference": self._difference,
+                "scaler": self._scaler,
+                "level": self._level,
+                "levels": self._levels,
+                "history": self._history,
+                "hidden": self._hidden,
+            }
+        )
         self._cadence = cadence
         self._completed: list[tuple[Cohort, NDArray[np.intp], Windows]] = []
         self._undecided: list[int] = []
         self._decided_at = 0
         self.decisions: dict[int, OrderDecision] = {}
         """Slot -> how its order of differencing was chosen (`transform.order = "auto"`)."""
-
-    @property
-    def parts(self) -> dict[str, Bank]:
-        """The banks by name."""
-        return {
-            "difference": self._difference,
-            "scaler": self._scaler,
-            "level": self._level,
-            "levels": self._levels,
-            "history": self._history,
-            "hidden": self._hidden,
-        }
 
     @property
     def banks(self) -> Banks:
@@ -285,7 +283,7 @@ class Pipeline:
     def state_dict(self) -> dict[str, Any]:
         """All banks, and the decisions on orders of differencing."""
         return {
-            "banks": {name: bank.state_dict() for name, bank in self.parts.items()},
+            "banks": self.parts.state_dict(),
             "undecided": list(self._undecided),
             "decided_at": self._decided_at,
             "decisions": {
@@ -301,8 +299,7 @@ class Pipeline:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over what `state_dict` gave."""
-        for name, bank in self.parts.items():
-            bank.load_state_dict(state["banks"][name])
+        self.parts.load_state_dict(state["banks"])
         self._undecided = [int(slot) for slot in state["undecided"]]
         self._decided_at = int(state["decided_at"])
         self.decisions = {
