@@ -286,3 +286,43 @@ def test_an_untested_paho_is_not_driven_fast() -> None:
     assert make_client(BrokerSettings(), None, time.time_ns, events.append).name == "fast"
     assert make_client(BrokerSettings(client="paho"), None, time.time_ns, events.append).name == "paho"
     assert len(events) == 1
+
+
+PUBLISH = {"3.1.1": b"\x30\x06\x00\x03a/bx", "5": b"\x30\x07\x00\x03a/b\x00x"}  # topic a/b, QoS 0, payload x
+PINGREQ = b"\xc0\x00"
+
+
+def test_what_waits_in_the_inbox_does_not_keep_us_from_connecting_again(table: Table) -> None:
+    session = table.session()
+    table.connect(session)
+    table.broker.say(PUBLISH[table.protocol] * 5)
+    assert len(session.receive(1.0, 1)) == 1  # the fast client has read all five: more than the next calls ask for
+    table.broker.connections[-1].close()
+    session._connection.drop("cut")
+    table.connect(session)
+    assert session.connected
+    table.broker.say(PUBLISH[table.protocol])
+    assert sum(len(session.receive(0.1, 1)) for _ in range(8)) >= 1
+
+
+def test_a_ping_whose_answer_stands_behind_unread_messages_is_not_missed(table: Table) -> None:
+    """A slow consumer leaves the answer unread for longer than the keep-alive; the broker is not to blame."""
+    session = table.session(keepalive_s=5)
+    table.connect(session)
+    table.broker.say(PUBLISH[table.protocol] * 3)
+    until = time.monotonic() + 12
+    while time.monotonic() < until:
+        session._connection.turn(0.2, 1)  # the inbox stays as full as that, so nothing more is read
+    assert session.connected, table.events[-1]
+    assert PINGREQ in table.broker.hear()
+
+
+def test_messages_that_keep_coming_are_as_good_as_the_answer_to_a_ping(table: Table) -> None:
+    session = table.session(keepalive_s=5)
+    table.connect(session)
+    until = time.monotonic() + 12
+    while time.monotonic() < until:
+        table.broker.say(PUBLISH[table.protocol])
+        assert len(session.receive(1.0, 1)) == 1
+        time.sleep(0.2)
+    assert session.connected, table.events[-1]

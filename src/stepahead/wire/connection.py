@@ -90,7 +90,8 @@ class Connection:
             if not self.closing:
                 self._connect(wait_s)
             return
-        reading = len(client.inbox) < limit
+        # Until the broker has accepted us nothing but its answer comes, and the inbox may be full from before.
+        reading = not self.connected or len(client.inbox) < limit
         writable = readable = False
         if reading and buffered_bytes(client.socket()):
             readable = True
@@ -103,6 +104,8 @@ class Connection:
             client.loop_write()
         if readable:
             client.read_available(limit)
+        if readable or not reading:
+            client.excuse_ping()
         if client.want_write():  # answers that paho queued while it read
             client.loop_write()
         self._keep_alive()

@@ -138,6 +138,13 @@ class StockClient(Client):
             if code or len(self.inbox) >= limit or not self._readable():
                 return code
 
+    def excuse_ping(self) -> None:
+        """Told that the broker has just been heard, or that we do not listen: no answer to a ping is overdue.
+
+        Paho waits for the answer itself, which under back-pressure stands behind all that we have not read.
+        """
+        self._ping_t = 0.0
+
     def expect_redelivery(self) -> None:
         """Told that the broker kept our session: what waits unacknowledged in the inbox comes again."""
         fresh = [message for message in self.inbox if not message.flags & 6 or message.token >> 16 == self.epoch]
