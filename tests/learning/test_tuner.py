@@ -13,7 +13,7 @@ from stepahead.network.ensemble import weights_of
 from stepahead.network.lstm import MemberNetwork, NetworkShape
 
 SHAPE = NetworkShape(features=2, hidden=8, embedding=0)
-SETTINGS = LearningSettings(rates=(0.01,), window_steps=24, burn_in=4, held_out=4, windows=16)
+SETTINGS = LearningSettings(rates=(0.01,), boost=1, window_steps=24, burn_in=4, held_out=4, windows=16)
 
 
 def autoregression(seed: int, windows: int = 16, steps: int = 20) -> Sequences:
