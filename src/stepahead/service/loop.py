@@ -30,7 +30,7 @@ IDLE_S = 0.25
 FULL_S = 0.05
 TURN_S = 0.5
 """A turn shall take no longer: meanwhile nobody keeps the connection alive, and no signal to stop is heard."""
-FIRST_MESSAGES = 64
+FIRST_MESSAGES = 8
 STATUS_EVERY_S = 1.0
 VITALS_EVERY_S = 60.0
 TOLD_EVERY_S = 10.0
