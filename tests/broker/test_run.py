@@ -176,3 +176,23 @@ def test_no_secret_is_logged(topic: str, tmp_path: Path) -> None:
     text = service.log.read_text()
     assert "starting" in text
     assert secret not in text
+
+
+def test_an_engine_slower_than_the_feed_does_not_lose_the_connection(
+    make_peer: MakePeer, broker: Broker, topic: str, tmp_path: Path
+) -> None:
+    slow = ("engine.deterministic=true", "broker.keepalive_s=6")
+    ear = Ear(make_peer, f"{topic}/out")
+    with start(tmp_path, broker, topic, *slow) as service:
+        ear.until_online()
+        mouth = make_peer().connected()
+        rows = [(f"{topic}/in/a".encode(), reading(i, float(i % 11))) for i in range(700)]
+        mouth.session.publish_many(rows, 1, False)
+        assert mouth.session.flush(20)
+        ear.until_forecasts(700, seconds=200)
+        assert max(status.get("waiting", 0) for status in ear.statuses) > 50, "the engine was not slow enough"
+        assert service.said("disconnected") == 0, service.log.read_text()
+        code, took_s = service.end(signal.SIGTERM)
+        assert code == 0
+        assert took_s < 5
+    assert [forecast["issued_at"] for forecast in ear.forecasts] == [BASE_MS + 1000 * i for i in range(700)]

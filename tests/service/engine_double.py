@@ -30,6 +30,9 @@ class Clock:
     def __call__(self) -> float:
         return self.now_s
 
+    def sleep(self, seconds: float) -> None:
+        self.now_s += seconds
+
     def wall_ns(self) -> int:
         return START_NS + int(self.now_s * 1e9)
 
@@ -73,7 +76,6 @@ class FakeSession:
 
     def flush(self, timeout_s: float) -> bool:
         self.flushes.append(timeout_s)
-        self.clock.now_s += timeout_s
         return self.connected
 
     def close(self, timeout_s: float) -> bool:

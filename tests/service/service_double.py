@@ -60,6 +60,7 @@ class Service:
             "1.2.3",
             clock=self.clock,
             wall_ns=self.clock.wall_ns,
+            sleep=self.clock.sleep,
         )
 
     def send(self, minute: int, value: float, topic: str = "sensors/a") -> None:

@@ -12,6 +12,7 @@ from stepahead.forecasting.cohort import Tally
 from stepahead.forecasting.engine import Engine
 from stepahead.service.arrivals import Arrivals
 from stepahead.service.batches import cut_batches
+from stepahead.service.intake import Intake
 from stepahead.service.keeper import Keeper
 from stepahead.service.outbox import Outbox, Row
 from stepahead.service.outcomes import OutcomeDoor
@@ -26,15 +27,16 @@ __all__ = ["Loop"]
 
 IDLE_S = 0.25
 """Longest wait for messages: how soon a signal to stop is noticed."""
+FULL_S = 0.05
 TURN_S = 0.5
 """A turn shall take no longer: meanwhile nobody keeps the connection alive, and no signal to stop is heard."""
-FIRST_MESSAGES = 64
+FIRST_MESSAGES = 8
 STATUS_EVERY_S = 1.0
 VITALS_EVERY_S = 60.0
 TOLD_EVERY_S = 10.0
 BELIEVED_S = 3600.0
 """A reading that is older when it comes was recorded earlier, or its clock is wrong."""
-DRAIN_S = 2.0
+DRAIN_S = 1.5
 GOODBYE_S = 1.5
 
 
@@ -59,6 +61,7 @@ class Loop:
         failures: how many fine-tunes were begun and never came back.
         clock: monotonic seconds.
         wall_ns: UTC nanoseconds since 1970.
+        sleep: waits for the disk when nothing more can be taken.
     """
 
     def __init__(
@@ -78,6 +81,7 @@ class Loop:
         failures: Callable[[], int] = lambda: 0,
         clock: Callable[[], float] = time.monotonic,
         wall_ns: Callable[[], int] = time.time_ns,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._service = settings.service
         self._session = session
@@ -93,8 +97,10 @@ class Loop:
         self._failures = failures
         self._clock = clock
         self._wall_ns = wall_ns
+        self._sleep = sleep
         self._topic = status_topic(settings.publish.prefix)
         self._outbox = Outbox(session, settings.broker.qos, settings.publish.retain)
+        self._intake = Intake(session, settings.broker.queue_messages, clock)
         self._most = min(FIRST_MESSAGES, settings.service.max_batch)  # messages taken in one turn
         self.readings = 0
         self.lag_s: float | None = None
@@ -113,6 +119,11 @@ class Loop:
     def forecasts(self) -> int:
         """Forecasts published so far."""
         return self._outbox.forecasts
+
+    @property
+    def waiting(self) -> int:
+        """Messages received and not yet answered."""
+        return len(self._intake)
 
     @property
     def model(self) -> int:
@@ -140,9 +151,10 @@ class Loop:
             self.turn()
         self.finish()
 
-    def announce(self) -> None:
-        """Publish the status at the next turn: a broker that just accepted us may still hold our last will."""
+    def connected_anew(self, session_present: bool) -> None:
+        """Told of a new connection: the broker may hold our last will, and may deliver again what is unanswered."""
         self._next_status_s = self._clock()
+        self._intake.connected_anew(session_present)
 
     def turn(self) -> None:
         """Take what is there, or wait for it a little; answer it; tell how it goes."""
@@ -158,20 +170,14 @@ class Loop:
             self._tell(now_s)
 
     def _receive(self) -> list[Delivery]:
-        session, most = self._session, self._most
-        wait_s = min(IDLE_S, max(0.0, self._next_status_s - self._clock()))
         if self._keeper.full:
-            session.flush(wait_s)
+            self._intake.read(0.0, 1, 0.0)
+            self._sleep(FULL_S)
             return []
         # While forecasts wait for the disk, only what is there already is company for them.
-        deliveries = session.receive(0.0 if self._outbox.held else wait_s, most)
-        if deliveries:
-            until_s = self._clock() + self._service.max_batch_delay_s
-            while len(deliveries) < most and (more := session.receive(0.0, most - len(deliveries))):
-                deliveries += more
-                if self._clock() >= until_s:
-                    break
-        return deliveries
+        wait_s = 0.0 if self._outbox.held else min(IDLE_S, max(0.0, self._next_status_s - self._clock()))
+        self._intake.read(wait_s, self._most, self._service.max_batch_delay_s)
+        return self._intake.take(self._most)
 
     def _adapt(self, messages: int, took_s: float) -> None:
         """Take more messages at once when they are there and go fast, fewer when a turn took too long."""
@@ -248,9 +254,10 @@ class Loop:
         """
         session = self._session
         if session.connected:
-            deliveries = session.receive(0.0, self._most)
-            if deliveries:
-                self._take(deliveries)
+            until_s = self._clock() + DRAIN_S
+            self._intake.read(0.0, self._most, 0.0)
+            while len(self._intake) and self._clock() < until_s and not self._keeper.full:
+                self._take(self._intake.take(self._most))
             self._send(company=False)
             session.publish(self._topic, offline_status(), 1, True)
             session.flush(DRAIN_S)

@@ -83,7 +83,7 @@ def run(settings: Settings) -> int:
         version("stepahead"),
         failures,
     )
-    events.on_connected = loop.announce
+    events.on_connected = loop.connected_anew
     try:
         with stop:
             loop.run(stop.asked)
@@ -138,14 +138,14 @@ class SessionLog:
     def __init__(self, log: Log) -> None:
         self._log = log
         self._last = ""
-        self.on_connected: Callable[[], None] = lambda: None
+        self.on_connected: Callable[[bool], None] = lambda session_present: None
 
     def __call__(self, event: SessionEvent) -> None:
         """Take an event."""
         if event.kind in (EventKind.CONNECTED, EventKind.SUBSCRIBED, EventKind.CLIENT):
             self._log.info(str(event.kind), text=event.text)
             if event.kind is EventKind.CONNECTED:
-                self.on_connected()
+                self.on_connected(bool(event.session_present))
         elif event.retry_in_s is None and event.kind is EventKind.DISCONNECTED:  # our own good-bye
             self._log.info(str(event.kind), text=event.text)
         elif event.text != self._last:

@@ -24,6 +24,10 @@ class Observed(Protocol):
         """Forecasts published so far."""
 
     @property
+    def waiting(self) -> int:
+        """Messages received and not yet answered."""
+
+    @property
     def model(self) -> int:
         """Newest version of the weights."""
 
@@ -73,6 +77,7 @@ class StatusReport:
             "readings": observed.readings,
             "forecasts": observed.forecasts,
             "readings_per_second": round(rate, 1),
+            "waiting": observed.waiting,
             "lag_s": None if observed.lag_s is None else round(observed.lag_s, 3),
             "model": observed.model,
             "fine_tunes": {
