@@ -18,7 +18,7 @@ def small_settings(**sections: object) -> Settings:
     settings = Settings(
         network=NetworkSettings(members=2, hidden=8),
         replay=ReplaySettings(memory_steps=64),
-        learning=LearningSettings(every=16, steps=2, windows=8, window_steps=16, burn_in=4, held_out=4),
+        learning=LearningSettings(every=16, steps=2, windows=8, window_steps=16, burn_in=4, held_out=4, boost=1),
     )
     return settings.model_copy(update=sections)
 
