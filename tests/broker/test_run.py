@@ -181,7 +181,7 @@ def test_no_secret_is_logged(topic: str, tmp_path: Path) -> None:
 def test_an_engine_slower_than_the_feed_does_not_lose_the_connection(
     make_peer: MakePeer, broker: Broker, topic: str, tmp_path: Path
 ) -> None:
-    slow = ("engine.deterministic=true", "broker.keepalive_s=6")
+    slow = ("engine.deterministic=true", "broker.keepalive_s=6", "learning.every=12", "learning.windows=256")
     ear = Ear(make_peer, f"{topic}/out")
     with start(tmp_path, broker, topic, *slow) as service:
         ear.until_online()
