@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stepahead.contract.records import BoolArray, FloatArray, SlotArray
+from stepahead.contract.records import FloatArray, SlotArray
 from stepahead.contract.settings import Settings
-from stepahead.forecasting.features import CONTEXT, DAY_NS, WEEK_NS, feature_count, season_steps, window_inputs
+from stepahead.forecasting.features import CONTEXT, feature_count, season_steps, window_inputs
 from stepahead.learning.drift import DriftDetector
 from stepahead.learning.gate import Verdict
 from stepahead.learning.schedule import Schedule
@@ -20,6 +20,7 @@ from stepahead.network.lstm import NetworkShape
 from stepahead.replay.buffer import ReplayBuffer
 from stepahead.replay.history import History, Windows
 from stepahead.transform.cadence import Cadence
+from stepahead.transform.calendar import DAY_NS, WEEK_NS
 from stepahead.transform.standardize import Standardizer
 
 __all__ = ["Banks", "Cohort", "Tally"]
@@ -93,10 +94,10 @@ class Cohort:
         """Steps between the starts of two windows of a series."""
         return max(1, self._settings.learning.window_steps // OVERLAP)
 
-    def due(self, slots: SlotArray, history: History) -> BoolArray:
-        """Which of these series have just completed a window, bool[n]; series come up in turn, not together."""
-        turn = (history.cursor[slots] + slots * 7) % self.stride == 0
-        return np.asarray(turn & (history.run[slots] >= history.steps))
+    def due(self, units: SlotArray, history: History) -> SlotArray:
+        """Those units that have just completed a window; they come up in turn, not together."""
+        turn = (history.cursor[units] + units * 7) % self.stride == 0
+        return self.complete(units[turn], history)
 
     def observe_errors(self, scaled: FloatArray) -> None:
         """Note the errors of scored readings, in units of their series' usual error, in order of arrival."""

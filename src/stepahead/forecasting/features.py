@@ -11,19 +11,7 @@ from stepahead.replay.history import Windows
 from stepahead.transform.calendar import CALENDAR_FEATURES, calendar_features
 from stepahead.transform.levels import SPANS
 
-__all__ = [
-    "CONTEXT",
-    "DAY_NS",
-    "WEEK_NS",
-    "bounded_ratio",
-    "feature_count",
-    "season_steps",
-    "step_inputs",
-    "window_inputs",
-]
-
-DAY_NS = 86_400_000_000_000
-WEEK_NS = 7 * DAY_NS
+__all__ = ["CONTEXT", "bounded_ratio", "feature_count", "season_steps", "step_inputs", "window_inputs"]
 
 DIFFERENCES = ("difference", "day", "week", "profile")
 """Standardized differences of the series: the newest; those one day and one week before the reading that is forecast;

@@ -11,10 +11,11 @@ from stepahead.contract.bank import Bank, Column, Composite
 from stepahead.contract.records import BoolArray, FloatArray, IntArray, SlotArray
 from stepahead.contract.settings import Settings
 from stepahead.forecasting.cohort import Banks, Cohort, newest_windows
-from stepahead.forecasting.features import CONTEXT, DAY_NS, WEEK_NS, bounded_ratio, season_steps, step_inputs
+from stepahead.forecasting.features import CONTEXT, bounded_ratio, season_steps, step_inputs
 from stepahead.forecasting.series import SeriesTable
 from stepahead.replay.history import History, Windows
 from stepahead.transform.cadence import Cadence
+from stepahead.transform.calendar import DAY_NS, WEEK_NS
 from stepahead.transform.compress import Compress
 from stepahead.transform.difference import Difference
 from stepahead.transform.levels import SPANS, Levels
@@ -222,13 +223,12 @@ class Pipeline:
     def _cut_windows(self, cohort: Cohort, turn: Turn) -> None:
         """Set aside the windows that this turn completed, one per unit."""
         first = turn.slots == self._table.unit[turn.slots]
-        due = np.flatnonzero(first & cohort.due(turn.slots, self._history))
-        if len(due) and self._auto_order:
-            due = due[[int(slot) in self.decisions for slot in turn.slots[due]]]
-        if len(due):
-            due = due[np.isin(turn.slots[due], cohort.complete(turn.slots[due], self._history))]
-            windows = newest_windows(turn.slots[due], cohort.members, self.banks)
-            self._completed.append((cohort, turn.rows[due], windows))
+        units = cohort.due(turn.slots[first], self._history)
+        if len(units) and self._auto_order:
+            units = units[[int(unit) in self.decisions for unit in units]]
+        if len(units):
+            rows = turn.rows[np.isin(turn.slots, units)]
+            self._completed.append((cohort, rows, newest_windows(units, cohort.members, self.banks)))
 
     def remember(self) -> None:
         """Put the completed windows of this batch into their replay buffers, in order of arrival."""

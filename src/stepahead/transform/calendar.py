@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from stepahead.contract.records import IntArray
 
-__all__ = ["CALENDAR_FEATURES", "calendar_features"]
+__all__ = ["CALENDAR_FEATURES", "DAY_NS", "WEEK_NS", "calendar_features"]
 
 CALENDAR_FEATURES = ("day_sin_1", "day_cos_1", "day_sin_2", "day_cos_2", "week_sin_1", "week_cos_1")
 """Names of the columns: sine and cosine of the hour in two harmonics, and of the weekday in one."""

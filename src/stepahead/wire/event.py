@@ -13,7 +13,6 @@ class EventKind(StrEnum):
     DISCONNECTED = "disconnected"
     REFUSED = "refused"
     SUBSCRIBED = "subscribed"
-    PUBLISH_REFUSED = "publish_refused"
     CLIENT = "client"
 
 
