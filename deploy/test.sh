@@ -6,13 +6,21 @@ ROOT=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 # shellcheck source=deploy/venv.sh
 . "$ROOT/deploy/venv.sh"
 
-have_mosquitto() {
-    command -v mosquitto >/dev/null 2>&1 || [ -x /usr/sbin/mosquitto ]
+# Real programs that tests run, with the Debian packages that hold them; without one its tests would fail.
+PROGRAMS='mosquitto:mosquitto mosquitto_rr:mosquitto-clients chromium:chromium chromedriver:chromium-driver prometheus:prometheus promtool:prometheus systemd-analyze:systemd'
+
+# The packages whose programs are not here, each once.
+missing_packages() {
+    for pair in $PROGRAMS; do
+        program=${pair%%:*}
+        command -v "$program" >/dev/null 2>&1 || [ -x "/usr/sbin/$program" ] || echo "${pair#*:}"
+    done | uniq
 }
 
-# The broker tests run against a real mosquitto; without one they would fail, so it is installed or asked for.
-need_mosquitto() {
-    have_mosquitto && return
+# Installs them or asks for them.
+need_programs() {
+    missing=$(missing_packages)
+    [ -z "$missing" ] && return
     as_root=
     if [ "$(id -u)" -ne 0 ]; then
         if command -v sudo >/dev/null 2>&1 && sudo -n true 2>/dev/null; then
@@ -22,19 +30,39 @@ need_mosquitto() {
         fi
     fi
     if [ "$as_root" != no ] && command -v apt-get >/dev/null 2>&1; then
-        say "Installing mosquitto with apt-get ..."
-        # shellcheck disable=SC2086  # as_root is empty or two words
+        # shellcheck disable=SC2086  # words of a message
+        say Installing $missing with apt-get ...
+        # shellcheck disable=SC2086  # as_root is empty or two words, missing a list of packages
         { $as_root apt-get update -q && $as_root env DEBIAN_FRONTEND=noninteractive \
-            apt-get install -q -y --no-install-recommends mosquitto; } >&2 || say "apt-get failed."
+            apt-get install -q -y --no-install-recommends $missing; } >&2 || say "apt-get failed."
     fi
-    have_mosquitto || fail "The tests need the MQTT broker mosquitto, which is not installed here. Install it and run again:
-    Debian, Ubuntu: sudo apt-get install mosquitto
-    Fedora:         sudo dnf install mosquitto
-    Alpine:         sudo apk add mosquitto
-    macOS:          brew install mosquitto"
+    missing=$(missing_packages)
+    # shellcheck disable=SC2086,SC2116  # the list on one line
+    [ -z "$missing" ] || fail "The tests need programs that are not installed here. Install them and run again:
+    Debian, Ubuntu: sudo apt-get install $(echo $missing)
+    Elsewhere: the MQTT broker mosquitto, Chromium with its chromedriver, Prometheus with its promtool, and systemd's systemd-analyze"
 }
 
-need_mosquitto
+# MQTT clients of others, which the tests let speak to ours. Where Node.js is there, those tests must run.
+need_node_clients() {
+    if ! command -v node >/dev/null 2>&1; then
+        say "Node.js is not installed: the tests with MQTT.js, Node-RED and sparkplug-payload will say so and be passed over."
+        return
+    fi
+    stamp=$(cat "$ROOT/tests/clients/package.json")
+    [ "$(cat "$ROOT/.node/installed.json" 2>/dev/null)" = "$stamp" ] && return
+    command -v npm >/dev/null 2>&1 || fail "Node.js is installed and npm is not; the tests need it to fetch MQTT clients."
+    say "Installing MQTT clients for Node.js into $ROOT/.node (once; half a minute) ..."
+    mkdir -p "$ROOT/.node"
+    cp "$ROOT/tests/clients/package.json" "$ROOT/.node/package.json"
+    # Nothing that a package would run at its installation is needed.
+    (cd "$ROOT/.node" && npm install --omit=dev --ignore-scripts --no-audit --no-fund --loglevel=error >&2) ||
+        fail "npm failed; its message stands above."
+    printf '%s\n' "$stamp" >"$ROOT/.node/installed.json"
+}
+
+need_programs
+need_node_clients
 prepare_venv test
 cd "$ROOT"
 PATH="$VENV/bin:$PATH:/usr/sbin"
@@ -43,6 +71,9 @@ export PATH
 ruff check .
 ruff format --check .
 mypy
-# One worker a core; a file stays with one worker, which keeps its brokers and other costly fixtures. In the order of
-# their names, since the files with the fewest tests are the slowest and would be begun last.
-pytest --numprocesses auto --dist loadfile --no-loadscope-reorder "$@"
+# Compiled once here, not by several workers and services at the same time while their tests' clocks run.
+python -m stepahead.forecasting.precompile
+# Three workers for two cores, since many tests wait for a clock; a file stays with one worker, which keeps its brokers
+# and other costly fixtures. In the order of their names, since the files with the fewest tests are the slowest and would
+# be begun last.
+pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder "$@"

@@ -84,5 +84,7 @@ prepare_venv() {
     "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check \
         -c "$ROOT/deploy/constraints.txt" -e "${ROOT}[$extra]" >&2 ||
         fail "The installation failed; pip's message stands above."
+    # Once here, so that no service waits for it at its first readings.
+    "$VENV/bin/python" -m stepahead.forecasting.precompile >&2 || fail "The loops could not be compiled; see above."
     stamp_of "$extra" "$VENV/bin/python" >"$VENV/stamp-$extra"
 }

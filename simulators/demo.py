@@ -1,6 +1,7 @@
 """The demo: an embedded broker, simulated sensors, the forecaster as a process of its own, and the live table."""
 
 import os
+import socket
 import subprocess
 import sys
 import tempfile
@@ -29,7 +30,8 @@ __all__ = ["Demo", "DemoResult", "forecaster_command"]
 NORMAL_MAE = 0.7978845608028654
 """Mean absolute value of a standard normal variable, √(2/π)."""
 
-EMBEDDED = {"STEPAHEAD_BROKER__QOS": "0", "STEPAHEAD_DURABILITY__MODE": "off"}
+PAGE_PORT = 8420
+EMBEDDED = {"STEPAHEAD_BROKER__QOS": "0", "STEPAHEAD_DURABILITY__MODE": "off", "STEPAHEAD_HTTP__ENABLED": "true"}
 """Settings of the forecaster below the embedded broker.
 
 At QoS 1 iotcore 0.4.0 keeps at most 100 messages to a client unacknowledged, and while it waits for the client it holds
@@ -62,8 +64,9 @@ class Forecaster:
         StepaheadError: it ended by itself (from `check`); the text holds its last words.
     """
 
-    def __init__(self, command: Sequence[str], folder: Path) -> None:
+    def __init__(self, command: Sequence[str], folder: Path, page_port: int = 0) -> None:
         self._command = list(command)
+        self._page_port = page_port
         self._folder = folder
         self._log = folder / "forecaster.log"
         self._process: subprocess.Popen[bytes] | None = None
@@ -71,7 +74,8 @@ class Forecaster:
 
     def __enter__(self) -> "Forecaster":
         # Its own session: Ctrl-C reaches us alone, and we tell it to stop while the broker still listens.
-        environment = os.environ | EMBEDDED | {"PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)}
+        sources = os.pathsep.join(path or os.getcwd() for path in sys.path)
+        environment = os.environ | EMBEDDED | {"STEPAHEAD_HTTP__PORT": str(self._page_port), "PYTHONPATH": sources}
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
                 self._command,
@@ -143,6 +147,8 @@ class Demo:
         self._command = command
         self._patience_s = patience_s
         self._elapsed_s = 0.0
+        self.page = ""
+        """Address of the live page, when it runs."""
 
     def run(self) -> DemoResult:
         """Run until the time is over or Ctrl-C, and tell how it went."""
@@ -150,10 +156,13 @@ class Demo:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="stepahead-demo-")))
             broker = stack.enter_context(EmbeddedBroker(self.port))
             subscriber = stack.enter_context(ScoreSubscriber(broker.url))
-            forecaster = Forecaster(self._command(broker.url), folder)
+            page_port = free_port(PAGE_PORT)
+            self.page = f"http://127.0.0.1:{page_port}/"
+            forecaster = Forecaster(self._command(broker.url), folder, page_port)
             try:
                 with forecaster:
                     self._wait_until_online(subscriber, forecaster)
+                    self.console.print(f"live page: {self.page}", markup=False, highlight=False, soft_wrap=True)
                     with Plant(self.sensors, broker.url, self.rate_hz) as plant:
                         self._watch(subscriber, forecaster, plant, broker.url)
             except KeyboardInterrupt:
@@ -176,7 +185,7 @@ class Demo:
     def _watch(self, subscriber: ScoreSubscriber, forecaster: Forecaster, plant: "Plant", url: str) -> None:
         began = time.monotonic()
         drawn = self.console.is_terminal and not self.console.is_dumb_terminal
-        source = f"{len(self.sensors)} simulated sensors at {self.rate_hz:g} Hz, {url}"
+        source = f"{self.page}  {len(self.sensors)} simulated sensors at {self.rate_hz:g} Hz, {url}"
         with ExitStack() as stack:
             live = stack.enter_context(Live(console=self.console, screen=True, auto_refresh=False)) if drawn else None
             next_line_s = LINE_S
@@ -212,6 +221,19 @@ class Demo:
         document = {"seconds": round(self._elapsed_s, 3), "rate_hz": self.rate_hz, "seed": self.seed, **scores}
         document["best_possible"] = "best_mae is the smallest mean absolute error that any forecaster can reach"
         return DemoResult(document, subscriber, best)
+
+
+def free_port(wanted: int) -> int:
+    """The wanted port of the loopback address if it is free, else one that is."""
+    for port in (wanted, 0):
+        with socket.socket() as sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                sock.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return int(sock.getsockname()[1])
+    raise StepaheadError("no port of 127.0.0.1 is free for the live page")
 
 
 class Plant:

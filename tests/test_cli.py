@@ -94,6 +94,13 @@ def test_the_module_is_the_program() -> None:
         (["run", "--config", "absent.toml"], "settings file absent.toml: No such file"),
         (["run", "--set", "learning.every"], "not SECTION.FIELD=VALUE"),
         (["config", "check", "--set", "learning.evry=3"], "learning.evry: unknown setting"),
+        (["run", "--set", "broker.password=hush"], "broker.password: not on the command line"),
+        (
+            ["doctor", "--broker", "mqtt://h", "--write", "absent/x.toml"],
+            "--write absent/x.toml: there is no such folder",
+        ),
+        (["doctor", "--config", "absent.toml"], "settings file absent.toml: No such file"),
+        (["state", "verify", "absent"], "absent: there is no such directory"),
         (["evaluate", "x.csv", "--time", "t"], "x.csv: No such file"),
         (["evaluate", "x.csv", "--time", "t", "--against", "prophet"], "no peer 'prophet'"),
         (["evaluate", "x.csv", "--time", "t", "--json", "absent/x.json"], "there is no folder absent"),
@@ -215,7 +222,7 @@ def test_evaluate_prints_tables_and_writes_json(call: Run, csv: Path, tmp_path: 
     figures: dict[str, Any] = json.loads(target.read_text())
     assert {"file", "rows", "columns", "scored", "seconds", "readings_per_second", "models"} <= figures.keys()
     assert (figures["rows"], figures["columns"], figures["scored"]) == (200, ["a", "b"], 320)
-    assert list(figures["models"]) == ["stepahead", "lstm", "persistence", "holtwinters"]
+    assert list(figures["models"]) == ["stepahead", "mean", "lstm", "persistence", "holtwinters"]
     keys = {"mse", "mae", "mse_ratio", "mae_ratio", "coverage", "width", "pinball", "unforecast"}
     for model in figures["models"].values():
         assert keys | {"per_column", "us_per_reading"} <= model.keys()

@@ -20,9 +20,14 @@ FLOORS = {
     "learning": 2,
     "forecasting": 3,
     "evaluation": 4,
+    "inspection": 4,
+    "doctor": 4,
     "service": 4,
-    "cli": 5,
-    "__main__": 6,
+    "library": 4,
+    "river": 5,
+    "cluster": 5,
+    "cli": 6,
+    "__main__": 7,
 }
 
 

@@ -34,9 +34,9 @@ from stepahead.contract.errors import SettingsError
 from stepahead.service.configuration import load_settings
 
 ROOT = Path(__file__).parents[1]
-NOT_IN_A_CLONE = (".git", ".venv", ".*_cache", ".hypothesis", "__pycache__", "*.egg-info", "build", "state")
+NOT_IN_A_CLONE = (".git", ".venv", ".node", ".*_cache", ".hypothesis", "__pycache__", "*.egg-info", "build", "state")
 DEFAULT_LIMIT_S = 60
-FORECAST_ALWAYS = {"series", "issued_at", "valid_at", "value", "observed", "anomaly", "status", "model", "id"}
+FORECAST_ALWAYS = {"series", "issued_at", "valid_at", "value", "mean", "observed", "anomaly", "status", "model", "id"}
 FORECAST_SOMETIMES = {"lower", "upper", "level", "error", "path", "intervals"}
 
 

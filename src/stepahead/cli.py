@@ -10,11 +10,11 @@ from typing import Annotated, Any, Optional
 
 import typer
 
-from stepahead.contract.errors import StepaheadError
+from stepahead.contract.errors import StepaheadError, UsageError
 
 __all__ = ["add_plugged_in_commands", "app", "main"]
 
-OWN_COMMANDS = frozenset({"run", "evaluate", "config", "version"})
+OWN_COMMANDS = frozenset({"run", "evaluate", "config", "state", "doctor", "monitoring", "top", "cluster", "version"})
 """These start without looking for plugs: a service does not wait for, or depend on, what it does not use."""
 
 app = typer.Typer(
@@ -27,7 +27,18 @@ app = typer.Typer(
 )
 config = typer.Typer(help="Settings: check them, describe them, show what is in effect.", no_args_is_help=True)
 app.add_typer(config, name="config")
+state = typer.Typer(
+    help="The state directory: check it, look into it, take weights and scalers out. Nothing in it is changed, and "
+    "the service may be running. Exit codes: 0 fine, 1 damaged or not readable, 2 not there or not a state directory.",
+    no_args_is_help=True,
+)
+app.add_typer(state, name="state")
+cluster = typer.Typer(help="Past one machine: the same service on the nodes of a Ray cluster.", no_args_is_help=True)
+app.add_typer(cluster, name="cluster")
 
+StateDirectory = Annotated[Path, typer.Argument(metavar="DIR", help="What durability.state_dir names.")]
+Generation = Annotated[Optional[int], typer.Option(help="Number of a snapshot; default the newest whole.")]  # noqa: UP045
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 ConfigFile = Annotated[Optional[Path], typer.Option("--config", help="TOML file with settings.")]  # noqa: UP045
 Assignments = Annotated[
     Optional[list[str]],  # noqa: UP045
@@ -38,21 +49,43 @@ Assignments = Annotated[
 @app.command()
 def run(
     config: ConfigFile = None,
-    broker: Annotated[str | None, typer.Option(help="mqtt://host[:port] or mqtts://host[:port].")] = None,
+    broker: Annotated[str | None, typer.Option(help="mqtt://host[:port], mqtts://, ws:// or wss://.")] = None,
     subscribe: Annotated[list[str] | None, typer.Option(metavar="FILTER", help="Topic filter; repeatable.")] = None,
+    page: Annotated[bool, typer.Option("--page", help="Serve the live page and metrics, as http.enabled = true.")] = (
+        False
+    ),
     assign: Assignments = None,
 ) -> None:
     """Forecast the feeds of a broker until stopped."""
-    flags: dict[str, Any] = {}
-    if broker is not None:
-        flags["broker"] = {"url": broker}
-    if subscribe:
-        flags["subscriptions"] = [{"filter": topic_filter} for topic_filter in subscribe]
-    settings = effective(config, flags, assign)
+    page_flags: dict[str, Any] = {"http": {"enabled": True}} if page else {}
+    settings = effective(config, broker_flags(broker, subscribe) | page_flags, assign)
     # Imported here: it brings torch, which takes seconds that `--help` need not wait for.
     from stepahead.service.program import run as run_program
 
     raise typer.Exit(run_program(settings))
+
+
+@app.command()
+def doctor(
+    broker: Annotated[str | None, typer.Option(help="mqtt://host[:port] or mqtts://host[:port].")] = None,
+    subscribe: Annotated[
+        list[str] | None, typer.Option(metavar="FILTER", help="Listen to this; repeatable; default everything.")
+    ] = None,
+    seconds: Annotated[float, typer.Option(min=0.1, max=3600, help="How long to listen.")] = 10.0,
+    as_json: AsJson = False,
+    write: Annotated[
+        Optional[Path], typer.Option(metavar="FILE", help="Write the mapping as settings for `run`.")  # noqa: UP045
+    ] = None,
+    config: ConfigFile = None,
+    assign: Assignments = None,
+) -> None:
+    """Connect, and say in plain words what is wrong for us: 0 all well, 1 findings, 2 no connection."""
+    from stepahead.doctor.command import DoctorOptions, run_doctor
+    from stepahead.service.configuration import load
+
+    loaded = load(config, flags_of(broker_flags(broker, subscribe), assign))
+    options = DoctorOptions("subscriptions" in loaded.origins, seconds, as_json, write)
+    raise typer.Exit(run_doctor(loaded.settings, options, typer.echo, lambda text: typer.echo(text, err=True)))
 
 
 @app.command()
@@ -119,6 +152,14 @@ def schema() -> None:
 
 
 @config.command()
+def reference() -> None:
+    """Print every setting with type, default, range and meaning as Markdown; deploy/SETTINGS.md is this."""
+    from stepahead.service.settings_reference import settings_reference
+
+    typer.echo(settings_reference(), nl=False)
+
+
+@config.command()
 def show(
     file: Annotated[Path | None, typer.Argument(help="TOML file.")] = None,
     origin: Annotated[bool, typer.Option("--origin", help="Say behind each value where it comes from.")] = False,
@@ -132,10 +173,123 @@ def show(
     typer.echo(settings_toml(loaded.settings, loaded.origins if origin else None), nl=False)
 
 
+@state.command()
+def verify(directory: StateDirectory, as_json: AsJson = False) -> None:
+    """Check every checksum of journal and snapshots: 0 whole, 1 damaged."""
+    from stepahead.inspection.command import run_verify
+
+    raise typer.Exit(run_verify(directory, as_json, typer.echo))
+
+
+@state.command()
+def inspect(
+    directory: StateDirectory,
+    memory: Annotated[bool, typer.Option("--memory", help="Bytes per bank and per series.")] = False,
+    series: Annotated[
+        str | None, typer.Option(metavar="KEY", help="One series: last value, scale, weights of the mixture.")
+    ] = None,
+    generation: Generation = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say what is there: schema, generations, positions, bytes, series, networks."""
+    from stepahead.inspection.command import run_inspect
+
+    raise typer.Exit(run_inspect(directory, memory, series, generation, as_json, typer.echo))
+
+
+@state.command()
+def export(
+    directory: StateDirectory,
+    target: Annotated[Path, typer.Argument(metavar="FOLDER", help="A new folder.")],
+    generation: Generation = None,
+    everything: Annotated[bool, typer.Option("--everything", help="Also all other arrays and values.")] = False,
+) -> None:
+    """Write the weights (safetensors, one file a member) and the scalers (CSV, one row a series) to a new folder."""
+    from stepahead.inspection.command import run_export
+
+    raise typer.Exit(run_export(directory, target, generation, everything, typer.echo))
+
+
+@cluster.command("run")
+def run_cluster(
+    config: ConfigFile = None,
+    address: Annotated[
+        str | None, typer.Option(help="HOST:PORT of Ray's head, or auto; default a Ray of our own on this machine.")
+    ] = None,
+    assign: Assignments = None,
+) -> None:
+    """Forecast the feeds of a broker on all nodes until stopped."""
+    settings = effective(config, {}, assign)
+    from stepahead.cluster.program import run as run_program
+
+    raise typer.Exit(run_program(settings, address))
+
+
+@cluster.command("status")
+def show_cluster(
+    config: ConfigFile = None,
+    address: Annotated[
+        str | None, typer.Option(help="HOST:PORT of Ray's head; default where the cluster of these settings is.")
+    ] = None,
+    as_json: AsJson = False,
+    assign: Assignments = None,
+) -> None:
+    """Show nodes, owners and shards: 0 all shards are served, 1 some are not."""
+    settings = effective(config, {}, assign)
+    from stepahead.cluster.status import show_status
+
+    raise typer.Exit(show_status(settings, address, as_json, typer.echo))
+
+
+@app.command()
+def top(
+    broker: Annotated[str | None, typer.Option(help="mqtt://host[:port] or mqtts://host[:port].")] = None,
+    seconds: Annotated[float | None, typer.Option(help="Stop after so many seconds; else at Ctrl-C.")] = None,
+    config: ConfigFile = None,
+    assign: Assignments = None,
+) -> None:
+    """Watch a running service in the terminal, from what it publishes."""
+    if seconds is not None and not 0 < seconds < float("inf"):
+        raise UsageError(f"--seconds is {seconds}, allowed are more than 0")
+    settings = effective(config, {} if broker is None else {"broker": {"url": broker}}, assign)
+    from rich.console import Console
+
+    from stepahead.service.top import Top
+
+    Top(settings.broker, settings.publish.prefix, Console(), seconds).run()
+
+
+@app.command()
+def monitoring(
+    folder: Annotated[Path, typer.Argument(help="Where to write the files; made when it is not there.")],
+) -> None:
+    """Write the Grafana dashboard and the Prometheus alert rules."""
+    from stepahead.telemetry.alerts import rules_text
+    from stepahead.telemetry.grafana import dashboard
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, text in (("grafana-dashboard.json", dashboard()), ("alerts.yaml", rules_text())):
+            (folder / name).write_text(text, "utf-8")
+            typer.echo(folder / name)
+    except OSError as error:
+        raise UsageError(f"{folder}: {error.strerror}") from error
+
+
 @app.command("version")
 def print_version() -> None:
     """Print the version."""
     typer.echo(f"stepahead {version('stepahead')}")
+
+
+def broker_flags(broker: str | None, subscribe: list[str] | None) -> dict[str, Any]:
+    """The flags of a broker as nested tables."""
+    flags: dict[str, Any] = {}
+    if broker is not None:
+        flags["broker"] = {"url": broker}
+    if subscribe:
+        flags["subscriptions"] = [{"filter": topic_filter} for topic_filter in subscribe]
+    return flags
 
 
 def effective(file: Path | None, flags: Mapping[str, Any], assignments: list[str] | None) -> Any:

@@ -122,6 +122,42 @@ def mosquitto(folder: Path, extra: str = "", listener: str = "") -> Broker:
     return Broker([find_mosquitto(), "-c", str(config)], {"3.1.1": port, "5": port}, folder / "log", "mosquitto")
 
 
+def shipped_mosquitto(folder: Path) -> Broker:
+    """A mosquitto with the settings of deploy/mosquitto, all but its port and the folder of its file."""
+    port = free_port()
+    text = (Path(__file__).parents[2] / "deploy" / "mosquitto" / "stepahead.conf").read_text()
+    text += f"listener {port} 127.0.0.1\nallow_anonymous true\npersistence_location {folder}/\nuser root\n"
+    config = folder / "mosquitto.conf"
+    config.write_text(text)
+    return Broker([find_mosquitto(), "-c", str(config)], {"3.1.1": port, "5": port}, folder / "log", "mosquitto")
+
+
+def hardened_mosquitto(folder: Path, passwords: Path, rules: Path) -> Broker:
+    """A mosquitto with both files of deploy/mosquitto, all but ports and folders; certificates lie in `folder`."""
+    broker = shipped_mosquitto(folder)
+    (port,) = set(broker.ports.values())
+    text = (Path(__file__).parents[2] / "deploy" / "mosquitto" / "hardened.conf").read_text()
+    text = text.replace("listener 8883", f"listener {port} 127.0.0.1").replace("/etc/mosquitto/certs/", f"{folder}/")
+    text = text.replace("/etc/mosquitto/stepahead.acl", str(rules))
+    text = text.replace("password_file /etc/mosquitto/passwords", f"password_file {passwords}")
+    config = folder / "mosquitto.conf"
+    open_to_all = f"listener {port} 127.0.0.1\nallow_anonymous true\n"
+    config.write_text(config.read_text().replace(open_to_all, "") + text)
+    assert "/etc/" not in "".join(line for line in text.splitlines() if not line.startswith("#"))
+    return broker
+
+
+def until_written(file: Path, quiet_s: float = 0.3, seconds: float = 60.0) -> None:
+    """Wait until mosquitto's file has not changed for a while.
+
+    A message is acknowledged just before it is written down: one acknowledged in the moment of a kill is lost.
+    """
+    deadline = time.monotonic() + seconds
+    while time.time() - file.stat().st_mtime < quiet_s:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
 def iotcore(folder: Path) -> Broker:
     """The embedded broker, MQTT 3.1.1 and 5 on a port each."""
     v4, v5 = free_port(), free_port()

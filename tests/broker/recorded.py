@@ -48,6 +48,7 @@ def expected_forecasts(path: Path, time_column: str, topic: str, settings: Setti
                     "issued_at": time_ns // 10**6,
                     "valid_at": int(forecasts.valid_at_ns[i]) // 10**6,
                     "value": float(forecasts.value[i, 0]),
+                    "mean": float(forecasts.mean[i]),
                     "lower": float(forecasts.lower[i, 0]),
                     "upper": float(forecasts.upper[i, 0]),
                     "level": settings.interval.levels[0],

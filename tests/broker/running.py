@@ -7,21 +7,64 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from stepahead.wire.delivery import Delivery
 from tests.broker.conftest import MakePeer, Peer
+from tests.crash.doomed import Life
+
+
+class Process(Protocol):
+    """What is asked of a process."""
+
+    def poll(self) -> int | None: ...
+
+    def wait(self, timeout: float) -> int: ...
+
+    def send_signal(self, signal_number: int) -> None: ...
+
+    def kill(self) -> None: ...
 
 
 class Running:
-    """A service process; its log in a file, so that a full pipe cannot hold it up."""
+    """A service process; its log in a file, so that a full pipe cannot hold it up.
 
-    def __init__(self, folder: Path, url: str, *assignments: str, filters: tuple[str, ...] = ("sensors/#",)) -> None:
+    Args:
+        folder: for the log and, in `state`, its state.
+        url: of the broker; None = as the configuration file says.
+        assignments: settings, as for `--set`.
+        filters: what it subscribes to.
+        config: configuration file.
+        prefix: command that the program is started by, as another user's.
+        doom: not the program itself but `tests.crash.doomed`, and when it dies.
+        environment: variables beside ours.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        url: str | None,
+        *assignments: str,
+        filters: tuple[str, ...] = ("sensors/#",),
+        config: Path | None = None,
+        prefix: tuple[str, ...] = (),
+        doom: tuple[str, ...] = (),
+        **environment: str,
+    ) -> None:
         self.log = folder / "run.log"
-        command = [sys.executable, "-m", "stepahead", "run", "--broker", url]
+        self.log.touch()
+        self.process: Process
+        assignments = (f"durability.state_dir={folder}/state", *assignments)
+        if doom:
+            subscriptions = ", ".join(f"{{filter='{text}'}}" for text in filters)
+            told = (f"broker.url={url}", f"subscriptions=[{subscriptions}]", *assignments)
+            self.process = Life(doom, self.log, folder, told)
+            return
+        command = [*prefix, sys.executable, "-m", "stepahead", "run"]
+        command += [] if url is None else ["--broker", url]
+        command += [] if config is None else ["--config", str(config)]
         for topic_filter in filters:
             command += ["--subscribe", topic_filter]
-        command += ["--set", f"durability.state_dir={folder}/state"]
         for assignment in assignments:
             command += ["--set", assignment]
         path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
@@ -32,7 +75,7 @@ class Running:
                 stdout=log,
                 stderr=log,
                 cwd=folder,
-                env=os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
+                env=os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"} | environment,
             )
 
     def __enter__(self) -> "Running":
@@ -47,7 +90,7 @@ class Running:
         """In how many lines of the log a text stands."""
         return sum(text in line for line in self.log.read_text().splitlines())
 
-    def until_said(self, text: str, seconds: float = 60.0, times: int = 1) -> None:
+    def until_said(self, text: str, seconds: float = 180.0, times: int = 1) -> None:
         deadline = time.monotonic() + seconds
         while self.said(text) < times:
             assert self.process.poll() is None, self.log.read_text()
@@ -61,19 +104,27 @@ class Running:
         code = self.process.wait(seconds)
         return code, time.monotonic() - began
 
+    @property
+    def pid(self) -> int:
+        """Process id."""
+        assert isinstance(self.process, subprocess.Popen)
+        return self.process.pid
+
     def cpu_s(self) -> float:
         """CPU time used so far, of the process and its threads."""
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rsplit(")", 1)[1].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 class Ear:
     """Hears everything that a service publishes."""
 
-    def __init__(self, make_peer: MakePeer, prefix: str) -> None:
+    def __init__(self, make_peer: MakePeer, prefix: str, **settings: object) -> None:
         self.prefix = prefix
-        self.peer: Peer = make_peer([f"{prefix}/#"]).subscribed()
+        self.peer: Peer = make_peer([f"{prefix}/#"], **settings).subscribed()
         self.forecasts: list[dict[str, Any]] = []
+        self._ids: set[object] = set()
+        self._counted = 0
         self.statuses: list[dict[str, Any]] = []
 
     def listen(self, condition: Callable[[], object], seconds: float = 60.0) -> None:
@@ -98,7 +149,13 @@ class Ear:
             is_status = message.topic.decode() == f"{self.prefix}/status"
             (self.statuses if is_status else self.forecasts).append(content)
 
-    def until_online(self, seconds: float = 60.0) -> None:
+    def distinct(self) -> int:
+        """Forecasts so far; what QoS 1 says twice is counted once."""
+        self._ids.update(forecast["id"] for forecast in self.forecasts[self._counted :])
+        self._counted = len(self.forecasts)
+        return len(self._ids)
+
+    def until_online(self, seconds: float = 180.0) -> None:
         self.listen(lambda: self.statuses and self.statuses[-1]["status"] == "online", seconds)
 
     def until_forecasts(self, count: int, seconds: float = 60.0) -> None:

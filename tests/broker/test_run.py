@@ -9,6 +9,7 @@ import pytest
 from tests.broker.brokers import Broker, free_port, mosquitto
 from tests.broker.conftest import MakePeer
 from tests.broker.running import Ear, Running
+from tests.service.manager_double import Manager
 
 BASE_MS = 1_760_000_000_000
 
@@ -128,22 +129,36 @@ def test_a_restarted_broker_is_found_again_and_nothing_is_lost(
     assert service.said("disconnected") == 2
 
 
-def test_a_broker_that_is_away_at_the_start_is_waited_for(make_peer: MakePeer, topic: str, tmp_path: Path) -> None:
+def test_a_broker_that_is_away_at_the_start_is_waited_for(
+    topic: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     broker = mosquitto(tmp_path)
+    manager = Manager(f"\0{tmp_path}")
+    monkeypatch.setenv("NOTIFY_SOCKET", manager.name)
+    monkeypatch.setenv("WATCHDOG_USEC", "2000000")
     with start(tmp_path, broker, topic, "broker.reconnect_max_s=0.5") as service:
+        monkeypatch.undo()  # mosquitto too would speak to the manager
         service.until_said("cannot reach the broker")
         # Packages are still imported beside the loop at first, which takes a while; a busy loop would never end.
         assert any(cpu_within(service, 3) < 0.3 for _ in range(6))
         assert service.said("cannot reach the broker") == 1
+        # systemd starts what comes after us whether or not the broker is there, and its watchdog is fed meanwhile.
+        ready, *feeds = manager.heard()
+        assert ready == "READY=1"
+        assert len(feeds) >= 4
+        assert set(feeds) == {"WATCHDOG=1"}
         broker.start()
         try:
             service.until_said("subscribed")
         finally:
             broker.stop()
         service.until_said("disconnected")
+        manager.heard()
         code, took_s = service.end(signal.SIGTERM)
         assert code == 0
         assert took_s < 5
+    assert manager.heard()[-1] == "STOPPING=1"
+    manager.close()
 
 
 def test_a_second_signal_ends_at_once(topic: str, tmp_path: Path) -> None:
@@ -168,8 +183,8 @@ def test_no_secret_is_logged(topic: str, tmp_path: Path) -> None:
         tmp_path,
         f"mqtt://127.0.0.1:{free_port()}",
         "broker.username=plant",
-        f"broker.password={secret}",
         "service.log_level=debug",
+        STEPAHEAD_BROKER__PASSWORD=secret,
     ) as service:
         service.until_said("cannot reach the broker")
         service.end(signal.SIGTERM)

@@ -6,9 +6,11 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 
 import pytest
 
+from stepahead.service.intake import Intake
 from stepahead.wire.delivery import Delivery, Will
 from stepahead.wire.event import EventKind
 from stepahead.wire.session import Pending
@@ -192,19 +194,40 @@ def test_messages_of_a_lost_connection_are_not_acknowledged_on_the_next(
     assert payloads(again.take(5)) == payloads(old)
 
 
-def test_what_was_received_and_not_taken_is_not_seen_twice(make_peer: MakePeer, broker: Broker, topic: str) -> None:
+def test_what_was_received_and_not_taken_is_taken_once(make_peer: MakePeer, broker: Broker, topic: str) -> None:
     ear = make_peer([topic]).subscribed()
     mouth = make_peer().connected()
     mouth.session.publish_many(numbered(topic, 40), 1, False)
     mouth.session.flush(5)
-    time.sleep(0.3)  # so that all of it is there: what is read after the cut may still be handed on, and come again
-    first = ear.session.receive(5.0, 1)
+    time.sleep(0.3)  # so that all of it is there
+    intake = Intake(ear.session, 1000, time.monotonic)
+
+    def read_until(condition: Callable[[], object]) -> None:
+        deadline = time.monotonic() + 20
+        while not condition():
+            assert time.monotonic() < deadline
+            intake.read(0.05, 1000, 0.0)
+
+    read_until(lambda: len(intake) == 40)
+    first = intake.take(1)
     ear.session.acknowledge(first)
     ear.session.receive(0.0, 1)
     ear.session.socket.shutdown(socket.SHUT_RDWR)
-    # One was acknowledged; one was taken and not acknowledged; the rest was read from the socket and not taken.
-    assert payloads(ear.take(39)) == [b"%d" % i for i in range(1, 40)]
-    ear.nothing()
+    read_until(lambda: ear.kinds().count(EventKind.CONNECTED) == 2)
+    # One was acknowledged; the rest was read from the socket and not taken, and comes again, on a new connection.
+    epoch, rest = first[0].token >> 16, [b"%d" % i for i in range(1, 40)]
+    if broker.name == "iotcore":
+        # It gives what it delivers again other packet identifiers, against MQTT 3.1.1 §4.4: nothing but the readings
+        # themselves tells then that they are the same, so both are taken, and the engine knows the second ones.
+        read_until(lambda: len(intake) >= 2 * 39)
+        assert payloads(intake.take(39)) == rest
+        assert payloads(intake.take(100))[-39:] == rest
+        return
+    read_until(lambda: sum(token >> 16 > epoch for token in intake._renewed.values()) == 39)
+    taken = intake.take(100)
+    assert payloads(taken) == rest
+    assert {message.token >> 16 for message in taken} == {epoch + 1}
+    assert len(intake) == 0
 
 
 def test_the_session_survives_a_restart_of_the_broker(make_peer: MakePeer, own_broker: Broker, topic: str) -> None:
@@ -297,3 +320,19 @@ def quiet(peer: Peer) -> float:
 def test_an_idle_session_costs_nothing(make_peer: MakePeer, broker: Broker, topic: str) -> None:
     ear = make_peer([topic]).subscribed()
     assert quiet(ear) < 0.05
+
+
+def test_a_shared_subscription_deals_each_message_to_one(make_peer: MakePeer, broker: Broker, topic: str) -> None:
+    one, other = (make_peer([f"$share/group/{topic}/#"]).subscribed() for _ in range(2))
+    mouth = make_peer().connected()
+    mouth.session.publish_many(numbered(f"{topic}/a", 40), 1, False)
+    assert mouth.session.flush(10)
+    taken: list[bytes] = []
+    deadline = time.monotonic() + 10
+    while len(taken) < 40 and time.monotonic() < deadline:
+        for peer in (one, other):
+            batch = peer.session.receive(0.02, 100)
+            peer.session.acknowledge(batch)
+            taken += payloads(batch)
+    assert sorted(taken) == sorted(b"%d" % i for i in range(40))
+    one.nothing(0.1)

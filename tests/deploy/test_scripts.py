@@ -129,26 +129,28 @@ def test_an_old_python_is_named(tmp_path: Path) -> None:
 
 APT = """#!/bin/sh
 echo "$@" >>"{log}"
-case "$*" in *" mosquitto") cp {true} "{folder}/mosquitto" ;; esac
+case "$*" in *install*) for name in mosquitto mosquitto_rr chromium chromedriver prometheus promtool systemd-analyze; do
+    cp {true} "{folder}/$name"; done ;; esac
 """
+PACKAGES = "mosquitto mosquitto-clients chromium chromium-driver prometheus systemd"
 
 
 @pytest.mark.parametrize(
     ("user", "apt", "code", "calls"),
     [
-        (0, APT, 0, ["update -q", "install -q -y --no-install-recommends mosquitto"]),
+        (0, APT, 0, ["update -q", f"install -q -y --no-install-recommends {PACKAGES}"]),
         (0, "#!/bin/sh\nexit 100\n", 1, []),
         (0, None, 1, []),
         (1000, APT, 1, []),  # neither root nor sudo
     ],
     ids=["installs", "apt fails", "no apt", "not root"],
 )
-def test_mosquitto_is_installed_or_asked_for(
+def test_real_programs_are_installed_or_asked_for(
     tmp_path: Path, user: int, apt: str | None, code: int, calls: list[str]
 ) -> None:
     binaries, log = tmp_path / "bin", tmp_path / "log"
     binaries.mkdir()
-    for name in ("env", "dirname", "printf", "cat", "cp", "true"):
+    for name in ("env", "dirname", "printf", "cat", "cp", "true", "uniq"):
         (binaries / name).symlink_to(tool(name))
     (binaries / "id").write_text(f"#!/bin/sh\necho {user}\n")
     (binaries / "id").chmod(0o755)
@@ -158,11 +160,46 @@ def test_mosquitto_is_installed_or_asked_for(
     (tmp_path / "deploy").mkdir()
     shutil.copy(ROOT / "deploy" / "venv.sh", tmp_path / "deploy")
     script = (ROOT / "deploy" / "test.sh").read_text()
-    assert script.count("\nneed_mosquitto\n") == 1
-    only_mosquitto = script.replace("\nneed_mosquitto\n", "\nneed_mosquitto\nexit 0\n")
-    (tmp_path / "deploy" / "test.sh").write_text(only_mosquitto.replace("/usr/sbin/mosquitto", f"{tmp_path}/absent"))
+    assert script.count("\nneed_programs\n") == 1
+    only_programs = script.replace("\nneed_programs\n", "\nneed_programs\nexit 0\n")
+    (tmp_path / "deploy" / "test.sh").write_text(only_programs.replace("/usr/sbin/", f"{tmp_path}/absent/"))
     command = ["/bin/sh", str(tmp_path / "deploy" / "test.sh")]
     done = subprocess.run(command, env={"PATH": str(binaries)}, capture_output=True, text=True)
     assert done.returncode == code, done.stderr
     assert (log.read_text().splitlines() if log.exists() else []) == calls
-    assert ("sudo apt-get install mosquitto" in done.stderr) == (code == 1)
+    assert (f"sudo apt-get install {PACKAGES}" in done.stderr) == (code == 1)
+
+
+@pytest.mark.parametrize(
+    ("programs", "code", "words"),
+    [
+        ({}, 0, "Node.js is not installed"),
+        ({"node": "true"}, 1, "npm is not"),
+        ({"node": "true", "npm": "true"}, 0, "Installing MQTT clients"),
+        ({"node": "true", "npm": "false"}, 1, "npm failed"),
+    ],
+    ids=["no node", "no npm", "installs", "npm fails"],
+)
+def test_node_clients_are_installed_where_node_is(
+    tmp_path: Path, programs: dict[str, str], code: int, words: str
+) -> None:
+    binaries = tmp_path / "bin"
+    binaries.mkdir()
+    for name in ("dirname", "printf", "cat", "cp", "mkdir"):
+        (binaries / name).symlink_to(tool(name))
+    for name, behaviour in programs.items():
+        (binaries / name).symlink_to(tool(behaviour))
+    (tmp_path / "deploy").mkdir()
+    shutil.copy(ROOT / "deploy" / "venv.sh", tmp_path / "deploy")
+    (tmp_path / "tests" / "clients").mkdir(parents=True)
+    shutil.copy(ROOT / "tests" / "clients" / "package.json", tmp_path / "tests" / "clients")
+    script = (ROOT / "deploy" / "test.sh").read_text()
+    assert script.count("\nneed_programs\nneed_node_clients\nprepare_venv test\n") == 1
+    script = script.replace("\nneed_programs\nneed_node_clients\n", "\nneed_node_clients\nexit 0\n")
+    (tmp_path / "deploy" / "test.sh").write_text(script)
+    command = ["/bin/sh", str(tmp_path / "deploy" / "test.sh")]
+    done = subprocess.run(command, env={"PATH": str(binaries)}, capture_output=True, text=True)
+    assert (done.returncode, words in done.stderr) == (code, True), done.stderr
+    if words.startswith("Installing"):  # and a second time there is nothing to do
+        again = subprocess.run(command, env={"PATH": str(binaries)}, capture_output=True, text=True)
+        assert (again.returncode, again.stderr) == (0, "")

@@ -54,9 +54,9 @@ class FakeEngine:
         zeros = np.zeros(n, np.int64)
         return Forecasts(
             reading=np.array(keep, dtype=np.int64), series=taken.series, issued_at_ns=taken.time_ns,
-            valid_at_ns=taken.time_ns, value=value, lower=value - half, upper=value + half, observed=taken.value,
-            error=np.zeros(n), anomaly=np.zeros(n, np.bool_), score=np.ones(n), status=np.ones(n, np.int8),
-            model=zeros, id=zeros.astype(np.uint64),
+            valid_at_ns=taken.time_ns, value=value, mean=value[:, 0], lower=value - half, upper=value + half,
+            observed=taken.value, error=np.zeros(n), anomaly=np.zeros(n, np.bool_), score=np.ones(n),
+            status=np.ones(n, np.int8), model=zeros, id=zeros.astype(np.uint64),
         )  # fmt: skip
 
     def publish(self, slot: int) -> float:

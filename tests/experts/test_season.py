@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from stepahead.experts.memory import Memory
+from stepahead.contract.changes import Changes
+from stepahead.contract.records import FloatArray
 from stepahead.experts.season import Season, calendar, repeating
 
 SECOND = 1_000_000_000
@@ -25,38 +26,47 @@ SECOND = 1_000_000_000
 def test_the_calendar_fits_where_so_many_periods_make_a_day_or_a_week(
     period_s: float, length: int, daily: bool
 ) -> None:
-    found, is_day = calendar(np.array([int(period_s * SECOND)]), 338)
-    assert (found[0], is_day[0]) == (length, daily)
+    assert calendar(int(period_s * SECOND), 338) == (length, daily)
+
+
+def repeats_at(values: FloatArray) -> int:
+    return int(repeating(values.astype(np.float32), np.empty(172, np.float32)))
 
 
 @pytest.mark.parametrize("lag", [5, 12, 50, 160])
 def test_what_repeats_is_found(lag: int) -> None:
     random = np.random.default_rng(lag)
     shape = np.tile(random.normal(size=lag) * 3, 80)[:340]
-    assert repeating((shape + random.normal(size=340) * 0.5)[None, :], np.array([340], dtype=np.int16))[0] == lag
+    assert repeats_at(shape + random.normal(size=340) * 0.5) == lag
+    # Whatever it drifts along, and where it stands.
+    assert repeats_at(shape + random.normal(size=340) * 0.5 + np.arange(340) / 10 + 1000) == lag
+
+
+def test_what_repeats_is_found_in_what_is_there() -> None:
+    wave = np.sin(np.arange(100) * 2 * np.pi / 20)
+    assert repeats_at(wave) == 20
+    assert repeats_at(wave[:39]) == 0  # less than two of it
 
 
 def test_noise_and_walks_hardly_ever_repeat() -> None:
-    random = np.random.default_rng(1)
-    noise = random.normal(size=(200, 340))
-    count = np.full(200, 340, dtype=np.int16)
-    assert (repeating(noise, count) > 0).sum() == 0
-    assert (repeating(noise.cumsum(axis=1), count) > 0).mean() < 0.2
-    assert (repeating(np.zeros((200, 340)), count) == 0).all()
+    noise = np.random.default_rng(1).normal(size=(200, 340))
+    assert not any(repeats_at(row) for row in noise)
+    assert np.mean([repeats_at(row) > 0 for row in noise.cumsum(axis=1)]) < 0.2
+    assert repeats_at(np.zeros(340)) == 0
 
 
 def test_a_series_of_unknown_period_gets_its_own_season_after_two_searches() -> None:
     random = np.random.default_rng(4)
-    season, memory = Season(0, 340, capacity=1), Memory(340, capacity=1)
-    slot, no = np.array([0]), np.array([False])
-    found = []
+    season, changes = Season(0, 340, capacity=1), Changes(340, capacity=1)
+    slot, before, found = np.array([0]), np.zeros(1), []
     for t in range(900):
         value = np.array([10 * np.sin(2 * np.pi * t / 30) + random.normal()])
-        memory.append(slot, value, np.array([1.5]), no)
-        season.search(slot, memory)
+        changes.append(slot, value - before, np.array([t == 0]))
+        season.search(slot, changes, value, np.array([t == 0]))
+        before = value
         season.update(slot, np.array([SECOND]))
         found.append(int(season.length[0]))
-    assert found[300] == 0
+    assert found[330] == 0
     assert found[-1] in (29, 30, 31)
     assert not season.daily[0]
 

@@ -9,6 +9,8 @@ from stepahead.contract.records import Readings
 from stepahead.forecasting.engine import Engine
 from tests.forecasting.small import MINUTE_NS, START_NS, assert_equal_to_the_bit, engine_of, feed, play, small_settings
 
+SLOW = small_settings(learning={"every": 4, "steps": 1, "rates": [0.01]}, network={"members": 1})
+"""Fine-tunes come faster than the series' turns to be renewed."""
 FEW = settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
@@ -45,6 +47,23 @@ def test_an_engine_goes_on_from_its_state_as_if_nothing_had_happened(at: int) ->
     second = Engine(small_settings())
     second.load_state_dict(first.state_dict())
     assert_equal_to_the_bit(whole[np.arange(at, 210)], play(second, readings[at:]), but=["reading"])
+
+
+@FEW
+@given(cuts=st.lists(st.integers(1, 24 * 40 - 1), max_size=5), at=st.integers(1, 24 * 40 - 1))
+def test_hidden_states_are_renewed_in_turn_wherever_batches_are_cut_and_the_state_is_taken(
+    cuts: list[int], at: int
+) -> None:
+    readings = feed(rows=40, series=24)
+    whole, first, second = engine_of(SLOW, 24), engine_of(SLOW, 24), Engine(SLOW)
+    forecasts = play(whole, readings)
+    play(first, readings[:at], [cut for cut in cuts if cut < at])
+    second.load_state_dict(first.state_dict())
+    rest = play(second, readings[at:], [cut - at for cut in cuts if cut > at])
+    assert_equal_to_the_bit(forecasts[np.arange(at, len(forecasts))], rest, but=["reading"])
+    versions = whole._pipeline.state_dict()["banks"]["hidden.version"]
+    np.testing.assert_array_equal(versions, second._pipeline.state_dict()["banks"]["hidden.version"])
+    assert len(set(versions[:24].tolist())) > 1  # some are still to come
 
 
 @pytest.mark.parametrize("row", [100, 208])

@@ -48,6 +48,39 @@ def test_stepping_equals_one_call_on_the_sequence(shape: NetworkShape, fixed_blo
             np.testing.assert_allclose(state[:, m, 1], c.transpose(0, 1).numpy(), atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    "shape",
+    [
+        NetworkShape(features=3, hidden=7),
+        NetworkShape(features=24, hidden=32),
+        NetworkShape(features=5, hidden=18, layers=3, embedding=0),
+    ],
+)
+def test_a_rerun_equals_one_call_on_the_sequence_and_does_not_feel_its_company(shape: NetworkShape) -> None:
+    n, steps, members = 9, 47, 2
+    networks = random_members(shape, members)
+    ensemble = Ensemble(shape, members, seed=0)
+    ensemble.adopt([weights_of(network) for network in networks], version=1)
+    rng = np.random.default_rng(0)
+    inputs = rng.normal(size=(n, steps, shape.features)).astype(np.float32)
+    series, rows = np.arange(n) * 137, rng.permutation(2 * n)[:n]
+    before = rng.normal(size=(2 * n, members, 2, shape.layers, shape.hidden)).astype(np.float32)
+    state = before.copy()
+    ensemble.rerun(inputs, series, state, rows)
+
+    with torch.no_grad():
+        for m, network in enumerate(networks):
+            _, (h, c) = network(torch.from_numpy(inputs), torch.from_numpy(series))
+            np.testing.assert_allclose(state[rows, m, 0], h.transpose(0, 1).numpy(), atol=1e-5)
+            np.testing.assert_allclose(state[rows, m, 1], c.transpose(0, 1).numpy(), atol=1e-5)
+    others = np.setdiff1d(np.arange(2 * n), rows)
+    np.testing.assert_array_equal(state[others], before[others])
+    for i in range(n):
+        alone = before.copy()
+        ensemble.rerun(inputs[i : i + 1], series[i : i + 1], alone, rows[i : i + 1])
+        np.testing.assert_array_equal(alone[rows[i]], state[rows[i]])
+
+
 def test_in_fixed_blocks_a_series_does_not_feel_its_company() -> None:
     shape = NetworkShape(features=4, hidden=32)
     ensemble = Ensemble(shape, members=3, seed=3, fixed_blocks=True)

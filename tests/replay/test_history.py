@@ -1,76 +1,152 @@
+"""Windows and seasonal inputs are those of the differences, whatever their order, as NumPy gives them."""
+
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
-from stepahead.replay.history import History
-
-
-def push(history: History, slots: list[int], diff: list[float], connected: bool = True) -> None:
-    context = np.array(diff)[:, None] / [2, 4]
-    history.push(np.array(slots), np.array(diff), context, np.full(len(slots), connected))
+from stepahead.contract.changes import Changes
+from stepahead.contract.records import FloatArray
+from stepahead.replay.history import LONGEST_RUN, History, Standing
 
 
-def lone_windows(history: History, slot: int, day: int = 0, week: int = 0):
-    one = np.array([1])
-    return history.windows(np.array([[slot]]), one, one, one, day * one, week * one)
+class Past:
+    """Some series of one history, fed together; a value every step."""
+
+    def __init__(self, series: int, steps: int, memory: int, order: int = 1, lag: int = 0) -> None:
+        self.order, self.lag = order, lag
+        self.changes = Changes(memory, series)
+        self.history = History(steps, self.changes, lag, series)
+        self.values = np.empty((series, 0))
+
+    def push(self, value: FloatArray, connected: bool = True, elapsed: float = 0.0) -> None:
+        slots = np.arange(len(value))
+        first = self.values.shape[1] == 0
+        before = value if first else self.values[:, -1]
+        self.changes.append(slots, value - before, np.full(len(value), first))
+        self.values = np.column_stack((self.values, value))
+        if self.values.shape[1] > self.order + self.lag:
+            self.history.push(slots, np.full(len(value), elapsed), np.full(len(value), connected))
+
+    def standing(self, slots: NDArray[np.integer]) -> Standing:
+        return Standing(self.values[slots, -1], np.full(len(slots), self.order, np.int8))
+
+    def differences(self, slot: int) -> FloatArray:
+        """All of them, by NumPy; `nan` where more than the memory lies behind one."""
+        x = self.values[slot]
+        seasonal = x[self.lag :] - x[: len(x) - self.lag] if self.lag else x
+        diffs: FloatArray = np.diff(seasonal, n=self.order)
+        known = self.changes.length - self.order - self.lag + 1
+        diffs[: max(len(diffs) - known, 0)] = np.nan
+        return diffs
+
+    def windows(self, slots: list[int], day: int = 0, week: int = 0) -> tuple[NDArray[np.float32], ...]:
+        """Differences, days, weeks and profiles, [n, T] each."""
+        at, one = np.array(slots), np.ones(len(slots), np.int64)
+        return self.history.differences(at, self.standing(at), day * one, week * one)
 
 
-@given(st.lists(st.floats(-1e3, 1e3, width=16), min_size=12, max_size=40), st.integers(0, 9))
-def test_windows_and_lags_are_slices_of_what_was_pushed(diffs: list[float], season: int) -> None:
-    history = History(steps=4, memory=10, context=2, capacity=2)
-    for diff in diffs:
-        push(history, [0, 1], [diff, -diff])
-    windows = lone_windows(history, 0, day=season)
-    np.testing.assert_array_equal(windows.diff[0, 0], diffs[-4:])
-    np.testing.assert_array_equal(windows.context[0, 0], (np.array(diffs[-4:])[:, None] / [2, 4]).astype(np.float16))
-    for k in range(4):  # the target of step k is one step later; its day before is `season` steps before that
-        source = len(diffs) - 4 + k + 1 - season
-        known = season > 0 and source >= len(diffs) - 10
-        assert windows.day[0, 0, k] == (diffs[source] if known else 0)
-    for lag in range(10):
-        assert history.lagged(np.array([1]), np.array([lag]))[0] == -diffs[-1 - lag]
-    assert history.lagged(np.array([0, 0]), np.array([-1, 10])).tolist() == [0, 0]
+def at(diffs: FloatArray, place: int) -> float:
+    """A difference, 0 where it is not known."""
+    return 0.0 if place < 0 or np.isnan(diffs[place]) else float(diffs[place])
+
+
+@pytest.mark.parametrize(("order", "lag"), [(1, 0), (0, 0), (2, 0), (3, 0), (1, 4), (0, 3), (2, 5)])
+def test_windows_and_seasons_are_the_differences(order: int, lag: int) -> None:
+    rng = np.random.default_rng(order + 10 * lag)
+    past, day, week = Past(2, steps=6, memory=40, order=order, lag=lag), 5, 14
+    for value in rng.normal(size=(70, 2)).cumsum(axis=0):
+        past.push(value)
+    rounding = 40 * 2.0**-10  # of changes of about 1, each to 2^-12, summed up and differenced
+    cut, days, weeks, profiles = past.windows([0, 1], day, week)
+    diffs = past.differences(1)
+    np.testing.assert_allclose(cut[1], diffs[-6:], atol=rounding)
+    for t in range(6):
+        target = len(diffs) - 6 + t + 1
+        np.testing.assert_allclose(days[1, t], at(diffs, target - day), atol=rounding)
+        np.testing.assert_allclose(weeks[1, t], at(diffs, target - week), atol=rounding)
+        before = [diffs[target - k * day] for k in range(1, 8) if target >= k * day]
+        known = [diff for diff in before if not np.isnan(diff)]
+        np.testing.assert_allclose(profiles[1, t], np.mean(known), atol=rounding)
+    slots = np.array([1, 0])
+    seasons = past.history.seasons(slots, past.standing(slots), np.array([day, 0]), np.array([week, week]))
+    newest = [column[1, -1] for column in (days, weeks, profiles)]
+    np.testing.assert_array_equal(seasons[:, 0].astype(np.float32), newest)
+    other = past.differences(0)
+    np.testing.assert_allclose(seasons[:, 1], [0.0, at(other, len(other) - week), 0.0], atol=rounding)
+
+
+@given(st.integers(1, 30))
+def test_what_lies_before_the_first_reading_is_not_known(steps: int) -> None:
+    past = Past(1, steps=2, memory=20)
+    for value in range(steps + 1):
+        past.push(np.array([float(value**2)]))
+    slot = np.array([0])
+    known = min(steps, 20)
+    for day in range(2, 25):
+        seasons = past.history.seasons(slot, past.standing(slot), np.array([day]), np.array([0]))
+        assert seasons[0, 0] == (np.float16(2 * (steps + 1 - day) - 1) if day <= known else 0)
+
+
+def test_without_seasons_there_is_nothing() -> None:
+    past = Past(1, steps=3, memory=20)
+    for value in range(10):
+        past.push(np.array([float(value)]))
+    diff, *others = past.windows([0])
+    assert (diff == 1).all()
+    for column in others:
+        assert (column == 0).all()
 
 
 def test_a_gap_or_an_interruption_starts_a_new_run() -> None:
-    history = History(steps=3, memory=8, context=2, capacity=1)
-    for diff in (1.0, 2.0, 3.0):
-        push(history, [0], [diff])
-    assert history.run.tolist() == [3]
-    push(history, [0], [4.0], connected=False)
-    assert history.run.tolist() == [1]
-    history.interrupt(np.array([0]))
-    push(history, [0], [5.0])
-    assert history.run.tolist() == [1]
+    past = Past(1, steps=3, memory=8)
+    for value in range(4):
+        past.push(np.array([float(value)]))
+    assert past.history.run.tolist() == [3]
+    past.push(np.array([4.0]), connected=False)
+    assert past.history.run.tolist() == [1]
+    past.history.interrupt(np.array([0]))
+    assert past.history.run.tolist() == [0]
+    past.push(np.array([5.0]))
+    assert past.history.run.tolist() == [1]
+    past.history.run[0] = LONGEST_RUN
+    past.push(np.array([6.0]))
+    assert past.history.run.tolist() == [LONGEST_RUN]
 
 
-def test_members_of_a_unit_are_cut_side_by_side() -> None:
-    history = History(steps=2, memory=4, context=2, capacity=3)
-    for step in range(5):
-        push(history, [0, 1, 2], [step, 10 + step, 20 + step])
-    one = np.array([7])
-    windows = history.windows(np.array([[0, 1, 2]]), one, one, one, 0 * one, 0 * one)
-    np.testing.assert_array_equal(windows.diff[0], [[3, 4], [13, 14], [23, 24]])
+def test_elapsed_times_are_kept_to_a_fifteenth_for_ever() -> None:
+    past, elapsed = Past(1, steps=4, memory=8), [0.0, -8.0, 8.0, 0.26, -1.1]
+    past.history.cursor[0] = (4 << 18) - 3  # as after a million readings: the count begins anew within these
+    for value, log_periods in enumerate([0.0, *elapsed]):
+        past.push(np.array([float(value)]), elapsed=log_periods)
+    values, got = past.history.newest(np.array([0]), past.values[:, -1])
+    np.testing.assert_allclose(got[0], elapsed[1:], atol=0.5 / 15)
+    assert values[0].tolist() == [2.0, 3.0, 4.0, 5.0]
 
 
 def test_a_difference_beyond_float32_is_kept_finite() -> None:
-    history = History(steps=2, memory=4, context=2, capacity=1)
-    history.push(np.array([0]), np.array([1e300]), np.zeros((1, 2)), np.array([True]))
-    assert np.isfinite(history.diff).all()
+    past = Past(1, steps=2, memory=4)
+    for value in (0.0, 1e300, 0.0, -1e300):
+        past.push(np.array([value]))
+    assert np.isfinite(past.windows([0])[0]).all()
 
 
-def test_the_profile_is_the_mean_at_the_targets_time_of_day_over_the_days_that_are_known() -> None:
-    day, days = 5, 4
-    history = History(steps=3, memory=100, context=2, capacity=1)
-    rng = np.random.default_rng(0)
-    diffs = np.round(rng.normal(size=day * days), 3)
-    for diff in diffs:
-        push(history, [0], [diff])
-    expected = diffs.reshape(days, day).mean(axis=0)  # the next reading is the first of its day
-    np.testing.assert_allclose(history.profile(np.array([0]), np.array([day])), expected[:1], rtol=1e-6)
-    assert history.profile(np.array([0]), np.array([0]))[0] == 0
-    windows = lone_windows(history, 0, day=day)
-    np.testing.assert_allclose(windows.profile[0, 0, -1], expected[0], rtol=1e-6)
-    # The step before had the last reading as its target: the three days before that one are known.
-    np.testing.assert_allclose(windows.profile[0, 0, -2], diffs.reshape(days, day)[:-1, -1].mean(), rtol=1e-6)
-    assert (lone_windows(history, 0).profile == 0).all()
+def test_known_values_end_with_the_newest() -> None:
+    past = Past(1, steps=2, memory=4)
+    for value in (3.0, 4.0, 6.0, 5.5):
+        past.push(np.array([value]))
+    assert past.history.values(0, 5.5).tolist() == [3.0, 4.0, 6.0, 5.5]
+
+
+def test_units_take_turns_once_all_their_members_have_a_window() -> None:
+    past = Past(4, steps=3, memory=8)
+    units, turns = np.array([0, 2]), []
+    for value in range(12):
+        past.push(np.full(4, float(value)))
+        assert past.history.complete(units, 2).tolist() == [value >= 3] * 2
+        turns.append(past.history.complete(units, 2, stride=4).tolist())
+    assert np.sum(turns, axis=0).tolist() == [2, 2]  # steps 4 and 8; 6 and 10
+    assert not np.all(turns, axis=1).any()
+    past.history.interrupt(np.array([3]))
+    assert past.history.complete(units, 2).tolist() == [True, False]

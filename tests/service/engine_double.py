@@ -6,8 +6,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from stepahead.contract.settings import LearningSettings, NetworkSettings, ReplaySettings, Settings
-from stepahead.learning.tuner import TuneRequest, TuneResult
+from stepahead.learning.material import Material
+from stepahead.learning.tuner import TuneResult
 from stepahead.wire.delivery import Delivery
+from stepahead.wire.stock_client import Row
 
 MINUTE_NS = 60 * 10**9
 START_NS = 1_760_000_000 * 10**9
@@ -63,9 +65,9 @@ class FakeSession:
             self.clock.now_s += timeout_s
         return [self.inbox.popleft() for _ in range(min(max_messages, len(self.inbox)))]
 
-    def publish_many(self, rows: Sequence[tuple[bytes, bytes]], qos: int, retain: bool) -> None:
-        self.published += [(topic, payload, qos, retain) for topic, payload in rows]
-        self.order += [f"publish {topic.decode()}" for topic, _ in rows]
+    def publish_many(self, rows: Sequence[Row], qos: int, retain: bool) -> None:
+        self.published += [(row[0], row[1], qos, retain) for row in rows]
+        self.order += [f"publish {row[0].decode()}" for row in rows]
 
     def publish(self, topic: str, payload: bytes, qos: int, retain: bool) -> None:
         self.publish_many([(topic.encode(), payload)], qos, retain)
@@ -87,13 +89,13 @@ class HandTrainer:
     """A trainer whose outcomes the test decides."""
 
     def __init__(self) -> None:
-        self.requests: list[TuneRequest] = []
+        self.materials: list[Material] = []
         self.busy = False
         self.result: TuneResult | None = None
 
-    def submit(self, request: TuneRequest) -> None:
+    def submit(self, material: Material) -> None:
         assert not self.busy, "submitted while busy"
-        self.requests.append(request)
+        self.materials.append(material)
         self.busy = True
 
     def poll(self) -> TuneResult | None:
@@ -109,17 +111,18 @@ class HandTrainer:
         self.busy = False
 
 
-def better_result(request: TuneRequest) -> TuneResult:
+def better_result(material: Material) -> TuneResult:
     """A challenger whose weights are the champion's and a little, and which the gate lets pass."""
-    weights = [{name: array + np.float32(0.01) for name, array in member.items()} for member in request.weights]
+    weights = [{name: array + np.float32(0.01) for name, array in member.items()} for member in material.weights]
     members = len(weights)
     return TuneResult(
-        request.cohort,
-        request.number,
+        material.cohort,
+        material.number,
         weights,
         [{} for _ in weights],
         train_loss=np.zeros(members),
         champion_loss=np.ones(members),
         challenger_loss=np.full(members, 0.5),
+        doubt=np.full(members, 0.1),
         gave_up=False,
     )

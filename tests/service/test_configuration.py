@@ -86,7 +86,7 @@ def test_all_faults_come_at_once_one_a_line_with_key_value_and_what_is_allowed(w
         r"^broker\.keepalive_s = 2 \(from .*settings\.toml\).*at least 5, at most 65535$",
         r"^broker\.keepalife_s: unknown setting .*did you mean keepalive_s\?$",
         r"^nothing: unknown setting .*allowed: broker,",
-        r"^subscriptions\[0\]\.format = 'xml'.*'auto' or 'number' or 'json'$",
+        r"^subscriptions\[0\]\.format = 'xml'.*'auto' or 'number' or 'json' or 'senml' or 'line' or 'sparkplug'$",
         r"^interval\.levels\[1\] = 2 .*a number, above 0, below 1$",
         r"^transform\.order = 7 .*'auto' or 0 or 1 or 2 or 3$",
         r"^experts\.season = 'day' .*a whole number, at least 0, at most 4096$",

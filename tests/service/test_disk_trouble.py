@@ -1,12 +1,18 @@
 import errno
 import os
+import threading
+import time
 from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from stepahead.contract.settings import DurabilitySettings
+from stepahead.service.outcomes import Outcome
 from stepahead.storage.filesystem import Bytes, OsFilesystem, WritableFile
 from stepahead.wire.delivery import Delivery
 from tests.service.engine_double import (
@@ -22,11 +28,27 @@ class FullDisk(OsFilesystem):
         self.trouble: OSError | None = None
         self.synced = 0
 
+    def wait(self) -> None:
+        """It is a fast one."""
+
     def create(self, path: Path) -> WritableFile:
         return Touchy(super().create(path), self)
 
     def append(self, path: Path) -> WritableFile:
         return Touchy(super().append(path), self)
+
+
+class SlowDisk(FullDisk):
+    """A disk whose fsync takes as long as the test wants."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.may_sync, self.asked = threading.Event(), threading.Event()
+        self.may_sync.set()
+
+    def wait(self) -> None:
+        self.asked.set()
+        assert self.may_sync.wait(20)
 
 
 class Touchy:
@@ -41,6 +63,7 @@ class Touchy:
     def sync(self) -> None:
         if self.disk.trouble is not None:
             raise self.disk.trouble
+        self.disk.wait()
         self.disk.synced += 1
         self.file.sync()
 
@@ -62,12 +85,26 @@ def turns(service: Service, seconds: float) -> None:
         service.loop.turn()
 
 
-def test_a_reading_is_on_the_disk_before_its_forecast_goes_out(tmp_path: Path) -> None:
+def test_a_reading_is_on_the_disk_before_it_is_acknowledged_and_its_forecast_waits_for_nothing(tmp_path: Path) -> None:
     disk = FullDisk()
     service = journalled(tmp_path, disk)
     turns(service, 1)
     synced = disk.synced
     service.send(0, 1.0)
+    service.loop.turn()
+    assert (len(service.forecasts), service.session.acknowledged, disk.synced) == (1, [], synced)
+    turns(service, 0.03)
+    assert disk.synced == synced + 1
+    assert (len(service.forecasts), len(service.session.acknowledged)) == (1, 1)
+    service.release()
+
+
+def test_a_forecast_waits_for_the_disk_when_only_we_know_the_time_of_its_reading(tmp_path: Path) -> None:
+    disk = FullDisk()
+    service = journalled(tmp_path, disk)
+    turns(service, 1)
+    synced = disk.synced
+    service.session.inbox.append(Delivery(b"sensors/a", b"1.5", 2, 65_536 + 1, service.clock.wall_ns()))
     service.loop.turn()
     assert (service.forecasts, service.session.acknowledged) == ([], [])
     service.loop.turn()  # nothing else came: it waits no longer
@@ -76,7 +113,19 @@ def test_a_reading_is_on_the_disk_before_its_forecast_goes_out(tmp_path: Path) -
     service.release()
 
 
-def test_under_load_readings_share_an_fsync(tmp_path: Path) -> None:
+def test_a_forecast_waits_for_the_disk_when_the_outcome_of_a_fine_tune_has_not_come_there(tmp_path: Path) -> None:
+    service = journalled(tmp_path, FullDisk())
+    turns(service, 1)
+    service.keeper.note_outcome(Outcome(None))
+    service.send(0, 1.0)
+    service.loop.turn()
+    assert (service.forecasts, service.session.acknowledged) == ([], [])
+    service.loop.turn()
+    assert len(service.forecasts) == len(service.session.acknowledged) == 1
+    service.release()
+
+
+def test_readings_share_an_fsync(tmp_path: Path) -> None:
     disk = FullDisk()
     service = journalled(tmp_path, disk, commit_interval_s=0.02)
     turns(service, 1)
@@ -85,10 +134,93 @@ def test_under_load_readings_share_an_fsync(tmp_path: Path) -> None:
         service.send(minute, 1.0)
         service.clock.now_s += 0.001
         service.loop.turn()
+        assert len(service.forecasts) == minute + 1
     assert disk.synced - synced <= 6
-    assert len(service.forecasts) >= 75
-    service.loop.turn()
+    assert len(service.session.acknowledged) >= 75
+    turns(service, 0.03)
     assert len(service.forecasts) == len(service.session.acknowledged) == 100
+    service.release()
+
+
+def test_a_slow_disk_holds_up_acknowledgements_and_nothing_else(tmp_path: Path) -> None:
+    disk = SlowDisk()
+    with ThreadPoolExecutor(1) as beside:
+        service = Service(
+            small_settings(durability=DurabilitySettings(state_dir=tmp_path)), tmp_path, disk, beside=beside
+        )
+        turns(service, 1)
+        disk.may_sync.clear()
+        service.send(0, 1.0)
+        turns(service, 0.05)
+        disk.asked.wait(10)
+        for minute in range(1, 10):
+            service.send(minute, 1.0)
+            service.loop.turn()
+        assert (len(service.forecasts), service.session.acknowledged) == (10, [])
+        disk.may_sync.set()
+        deadline = time.monotonic() + 10
+        while len(service.session.acknowledged) < 10:
+            assert time.monotonic() < deadline
+            service.clock.now_s += 0.02
+            service.loop.turn()
+        disk.trouble = OSError(errno.EIO, "no disk")
+        service.send(10, 1.0)
+        while service.keeper.trouble is None:
+            assert time.monotonic() < deadline
+            service.clock.now_s += 0.02
+            service.loop.turn()
+        assert (len(service.forecasts), len(service.session.acknowledged)) == (11, 10)
+        disk.trouble = None
+        while len(service.session.acknowledged) < 11:
+            assert time.monotonic() < deadline
+            service.clock.now_s += 0.02
+            service.loop.turn()
+        assert service.keeper.trouble is None
+        service.keeper.close()
+        service.release()
+
+
+class Hand(Executor):
+    """A thread that works when it is told to."""
+
+    def __init__(self) -> None:
+        self.waiting: list[tuple[Future[Any], Callable[[], Any]]] = []
+
+    def submit(self, work: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        self.waiting.append((future, work))
+        return future
+
+    def work(self) -> None:
+        while self.waiting:
+            future, work = self.waiting.pop()
+            future.set_result(work())
+
+
+def test_the_age_of_the_journal_is_that_of_the_oldest_reading_not_on_the_disk(tmp_path: Path) -> None:
+    hand = Hand()
+    durability = DurabilitySettings(state_dir=tmp_path, snapshot_every_s=600.0)
+    service = Service(small_settings(durability=durability), tmp_path, FullDisk(), beside=hand)
+
+    def oldest_s(readings: int, works: bool) -> float:
+        ages = [0.0]
+        for _ in range(50):
+            for _ in range(readings):
+                service.send(len(service.forecasts), 1.0)
+            service.clock.now_s += 0.8
+            service.loop.turn()
+            if works:
+                hand.work()
+            assert service.keeper.safe_s is not None
+            ages.append(service.clock.now_s - service.keeper.safe_s)
+        return max(ages)
+
+    assert oldest_s(0, works=True) < 3.0, "while nothing comes"
+    assert oldest_s(1, works=True) < 3.0, "while readings never stop coming"
+    service.send(len(service.forecasts), 1.0)
+    assert oldest_s(0, works=False) > 35.0, "while the disk does not come round"
+    hand.work()
+    service.keeper.close()
     service.release()
 
 

@@ -54,11 +54,33 @@ def test_waiting_is_for_the_first_message_only() -> None:
     assert session.waits[1:] == [0.25, 0.0]
 
 
-def test_what_will_be_delivered_again_is_dropped_and_the_rest_kept() -> None:
-    for session_present, left in ((True, 4), (False, 7)):
+def delivery(epoch: int, packet: int, flags: int = 2, payload: bytes | None = None) -> Delivery:
+    return Delivery(b"a", b"%d" % packet if payload is None else payload, flags, epoch * 65_536 + packet, 0)
+
+
+def test_what_waits_when_the_connection_breaks_is_answered_once_and_acknowledged_on_the_next() -> None:
+    intake, session = make()
+    session.inbox.extend(delivery(1, packet) for packet in range(1, 6))
+    intake.read(0.0, enough=8, delay_s=0)
+    assert [message.token for message in intake.take(2)] == [65_537, 65_538]
+    intake.connected_anew(session_present=True)
+    # Two that were taken and not acknowledged, two that wait; the broker lost one that waits, and goes on.
+    session.inbox.extend(delivery(2, packet, flags=10) for packet in (1, 2, 3, 5))
+    session.inbox.extend(delivery(2, packet) for packet in (6, 7))
+    intake.read(0.0, enough=8, delay_s=0)
+    taken = intake.take(100)
+    assert [message.payload for message in taken] == [b"3", b"4", b"5", b"1", b"2", b"6", b"7"]
+    assert [message.token >> 16 for message in taken] == [2, 1, 2, 2, 2, 2, 2]
+    assert not session.inbox
+
+
+def test_another_message_with_the_same_identifier_is_another_message() -> None:
+    for session_present, payload in ((True, b"other"), (False, b"3")):
         intake, session = make()
-        fill(session, 3, flags=2)
-        fill(session, 4, flags=0)
+        session.inbox.append(delivery(1, 3))
         intake.read(0.0, enough=8, delay_s=0)
         intake.connected_anew(session_present)
-        assert len(intake) == left
+        session.inbox.append(delivery(2, 3, payload=payload))
+        session.inbox.append(Delivery(b"a", b"3", 0, 0, 0))
+        intake.read(0.0, enough=8, delay_s=0)
+        assert [message.payload for message in intake.take(10)] == [b"3", payload, b"3"]

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from stepahead.contract.records import Readings
-from stepahead.contract.settings import DurabilitySettings, ServiceSettings
+from stepahead.contract.settings import DurabilitySettings, PublishSettings, ServiceSettings
 from stepahead.service.batches import cut_batches
 from stepahead.service.loop import IDLE_S
 from tests.service.engine_double import (
@@ -151,19 +151,19 @@ def test_an_outcome_enters_between_batches_and_a_failed_one_frees_the_way() -> N
             minute += 1
         service.loop.turn()
 
-    while not service.trainer.requests:
+    while not service.trainer.materials:
         feed(16)
-    service.trainer.result = better_result(service.trainer.requests[0])
+    service.trainer.result = better_result(service.trainer.materials[0])
     assert service.loop.model == 0
     feed(1)
     assert service.loop.model == 1
-    while len(service.trainer.requests) < 2:
+    while len(service.trainer.materials) < 2:
         feed(16)
     feed(64)
-    assert len(service.trainer.requests) == 2
+    assert len(service.trainer.materials) == 2
     service.trainer.busy = False  # the second never comes back
     feed(64)
-    assert len(service.trainer.requests) >= 3
+    assert len(service.trainer.materials) >= 3
     assert service.loop.model == 1
 
 
@@ -224,6 +224,24 @@ def test_a_turn_takes_as_many_messages_as_it_can_answer_in_time() -> None:
     assert sum(taken) == len(service.forecasts) == 400
 
 
+def test_a_starved_machine_does_not_end_with_one_message_a_turn() -> None:
+    service = Service()
+    step = service.engine.step
+    taken: list[int] = []
+
+    def starved(batch: Readings) -> object:
+        taken.append(len(batch))
+        service.clock.now_s += 1.0  # however little there is to do
+        return step(batch)
+
+    service.engine.step = starved  # type: ignore[method-assign, assignment]
+    for minute in range(100):
+        service.send(minute, float(minute))
+    for _ in range(10):
+        service.loop.turn()
+    assert taken == [8] * 10
+
+
 def test_once_a_minute_a_line_tells_the_vital_figures() -> None:
     service = Service()
     service.send(0, 1.0)
@@ -234,3 +252,31 @@ def test_once_a_minute_a_line_tells_the_vital_figures() -> None:
     assert len(lines) == 2
     for figure in ("series=1", "readings=1", "forecasts=1", "model=0", "adopted=0", "dropped=1", "drifts=0"):
         assert f" {figure}" in lines[0]
+
+
+def test_one_message_out_per_message_in_and_the_same_forecasts_when_it_comes_again() -> None:
+    settings = small_settings(publish=PublishSettings(mode="batch"), durability=DurabilitySettings(mode="off"))
+    service = Service(settings)
+    ms = START_NS // 10**6
+
+    def message(minutes: range) -> bytes:
+        return json.dumps([{"ts": ms + 60_000 * minute, "value": float(minute % 5)} for minute in minutes]).encode()
+
+    service.session.deliver("sensors/a", message(range(6)), message(range(6, 10)))
+    service.session.deliver("sensors/b", b"{oops", message(range(3)))
+    service.loop.turn()
+    sent = [(topic.decode(), json.loads(payload)) for topic, payload, _, _ in service.session.published]
+    sent = [(topic, forecasts) for topic, forecasts in sent if "/batch/" in topic]
+    assert [(topic, len(forecasts)) for topic, forecasts in sent] == [
+        ("stepahead/v1/batch/sensors/a", 6),
+        ("stepahead/v1/batch/sensors/a", 4),
+        ("stepahead/v1/batch/sensors/b", 3),
+    ]
+    assert service.loop.forecasts == 13
+    service.session.published.clear()
+    service.session.deliver("sensors/a", message(range(8, 12)))  # two of it are known
+    service.loop.turn()
+    [(_, payload, _, _)] = [row for row in service.session.published if b"/batch/" in row[0]]
+    again = json.loads(payload)
+    assert [forecast["issued_at"] for forecast in again] == [ms + 60_000 * minute for minute in range(8, 12)]
+    assert again[:2] == sent[1][1][2:]

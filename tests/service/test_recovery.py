@@ -17,12 +17,12 @@ from stepahead.service.outcomes import OutcomeDoor
 from stepahead.service.recovery import Knowledge, resume
 from stepahead.service.redelivery import RecentForecasts
 from stepahead.storage.tree import flatten
-from stepahead.telemetry.log import Log
+from stepahead.telemetry.log import make_log
 from tests.service.engine_double import MINUTE_NS, START_NS, Clock, HandTrainer, better_result, small_settings
 
 
 def worse(trainer: HandTrainer) -> None:
-    result = better_result(trainer.requests[-1])
+    result = better_result(trainer.materials[-1])
     result.challenger_loss[:] = 2.0
     trainer.result = result
 
@@ -42,7 +42,7 @@ class Run:
         self.knowledge = Knowledge(self.engine, self.door, self.recent, Arrivals())
         self.log = io.StringIO()
         self.keeper: Keeper
-        self.keeper, self.release = resume(settings, self.knowledge, directory, Log(self.log), self.clock)
+        self.keeper, self.release = resume(settings, self.knowledge, directory, make_log(self.log), self.clock)
         self.values: list[float] = []
 
     def batch(self, minute: int, count: int, seed: int) -> list[float]:
@@ -55,7 +55,7 @@ class Run:
         if outcome is not None:
             self.keeper.note_outcome(outcome)
             self.door.let_in(outcome)
-        self.keeper.note_batch(readings)
+        self.keeper.note_batch(readings, self.knowledge.arrivals.mark())
         forecasts = self.engine.step(readings)
         self.recent.add(forecasts)
         self.clock.now_s += 1.0
@@ -71,9 +71,9 @@ class Run:
             count, fate = int(rng.integers(1, 6)), int(rng.integers(0, 6))
             if minute >= start:
                 yield minute, self.batch(minute, count, seed)
-                if self.hand.busy and self.hand.requests:
+                if self.hand.busy and self.hand.materials:
                     if fate == 0:
-                        self.hand.result = better_result(self.hand.requests[-1])
+                        self.hand.result = better_result(self.hand.materials[-1])
                     elif fate == 1:
                         worse(self.hand)
                     elif fate == 2:
@@ -81,7 +81,10 @@ class Run:
             minute += count
 
     def die(self) -> None:
-        """End without a word, as a killed process does."""
+        """End without a word, as a killed process does, which writes no more."""
+        writer = getattr(self.keeper, "_writer", None)
+        if writer is not None and writer._thread is not None:
+            writer._thread.join(30)
         self.release()
 
 

@@ -1,9 +1,14 @@
+import shutil
+from pathlib import Path
+
 import numpy as np
 
 from stepahead.contract.records import Forecasts, Readings
-from stepahead.contract.settings import Settings
+from stepahead.contract.settings import DurabilitySettings, Settings
 from stepahead.forecasting.engine import Engine
 from stepahead.service.redelivery import RecentForecasts
+from tests.service.engine_double import better_result, small_settings
+from tests.service.service_double import Service
 
 
 def batches(count: int, rows: int) -> list[Forecasts]:
@@ -20,15 +25,18 @@ def test_the_newest_are_found_and_the_oldest_forgotten() -> None:
     parts = batches(8, 3)
     for part in parts:
         recent.add(part)
-        found = recent.find(part.id[::-1])
-        assert found is not None
+        answer = recent.find(part.id[::-1])
+        assert answer is not None
+        found, at = answer
+        assert at.tolist() == [0, 1, 2]
         assert found.id.tolist() == part.id[::-1].tolist()
         assert found.value.tolist() == part.value[::-1].tolist()
-    assert len(recent) == 12
+    assert len(recent) == 10
     everything = np.concatenate([part.id for part in parts])
-    found = recent.find(everything)
-    assert found is not None
-    assert found.id.tolist() == everything[-12:].tolist()
+    answer = recent.find(everything)
+    assert answer is not None
+    assert answer[0].id.tolist() == everything[-10:].tolist()
+    assert answer[1].tolist() == list(range(14, 24))
     assert recent.find(parts[0].id) is None
 
 
@@ -45,8 +53,9 @@ def test_what_is_saved_and_loaded_finds_and_forgets_alike() -> None:
     found, again = one.find(everything), other.find(everything)
     assert found is not None
     assert again is not None
-    assert found.id.tolist() == again.id.tolist()
-    assert found.lower.tolist() == again.lower.tolist()
+    assert found[0].id.tolist() == again[0].id.tolist()
+    assert found[0].lower.tolist() == again[0].lower.tolist()
+    assert found[1].tolist() == again[1].tolist()
 
 
 def test_nothing_is_saved_of_nothing() -> None:
@@ -54,3 +63,65 @@ def test_nothing_is_saved_of_nothing() -> None:
     other = RecentForecasts(10)
     other.load_state_dict(empty.state_dict())
     assert len(other) == 0
+
+
+def test_many_small_batches_are_packed_and_found_all_the_same() -> None:
+    recent = RecentForecasts(bound=1000)
+    parts = batches(700, 1)
+    for at, part in enumerate(parts):
+        recent.add(part)
+        if at % 97 == 0:
+            assert recent.find(part.id) is not None
+    assert len(list(recent.parts())) < 200
+    recent.add(batches(1, 300)[0])
+    assert len(list(recent.parts())) < 10
+    everything = np.concatenate([part.id for part in parts])
+    answer = recent.find(everything)
+    assert answer is not None
+    assert answer[0].id.tolist() == everything.tolist()
+    assert answer[0].value[:, 0].tolist() == [float(part.value[0, 0]) for part in parts]
+
+
+def test_what_is_remembered_does_not_depend_on_how_it_was_cut() -> None:
+    parts = batches(30, 3)
+    one, other = RecentForecasts(20), RecentForecasts(20)
+    for part in parts:
+        one.add(part)
+        for row in range(len(part)):
+            other.add(part[np.array([row])])
+    saved, again = one.state_dict(), other.state_dict()
+    assert all(np.array_equal(saved[name], again[name], equal_nan=True) for name in saved)
+    everything = np.concatenate([part.id for part in parts])
+    found, alike = one.find(everything), other.find(everything)
+    assert found is not None
+    assert alike is not None
+    assert found[1].tolist() == alike[1].tolist() == list(range(70, 90))
+
+
+def test_what_was_said_before_a_kill_is_said_again_with_the_weights_of_then(tmp_path: Path) -> None:
+    """A forecast does not wait for the disk: it can be out while its reading is in no journal."""
+    settings = small_settings(durability=DurabilitySettings(state_dir=tmp_path))
+    first = Service(settings, tmp_path / "first")
+    minute = 0
+    while not first.trainer.busy:
+        first.send(minute, float(minute % 5))
+        first.loop.turn()
+        minute += 1
+    first.loop.turn()
+    shutil.copytree(tmp_path / "first", tmp_path / "second")  # the disk as it is when the kill comes
+    first.send(minute, 3.0)
+    [last] = first.session.inbox
+    first.loop.turn()
+    said = first.forecasts[-1]
+    first.release()
+
+    second = Service(settings, tmp_path / "second")
+    second.trainer.result = better_result(second.trainer.materials[-1])  # the fine-tune ends at once this time
+    second.session.inbox.append(last._replace(flags=last.flags | 8))
+    second.loop.turn()
+    assert second.forecasts == [said]
+    second.send(minute + 1, 4.0)
+    second.loop.turn()
+    second.loop.turn()
+    assert second.forecasts[-1]["model"] == said["model"] + 1  # type: ignore[operator]
+    second.release()

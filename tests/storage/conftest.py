@@ -15,8 +15,6 @@ from stepahead.storage.filesystem import Bytes, Filesystem, WritableFile
 from stepahead.storage.journal import Journal
 from stepahead.storage.record import Record
 
-LONG = os.environ.get("STEPAHEAD_LONG_TESTS") == "1"
-
 
 class PowerCutError(BaseException):
     """Nothing after this call happens."""
@@ -258,11 +256,6 @@ def numbered_state(number: int) -> dict[str, Any]:
     """A state tree that is known from its number alone."""
     generator = np.random.default_rng(number)
     return {"bank": {"mean": generator.normal(size=(5, 2)), "seen": generator.integers(0, 9, 5)}, "number": number}
-
-
-@pytest.fixture(scope="session")
-def long_form() -> bool:
-    return LONG
 
 
 @pytest.fixture

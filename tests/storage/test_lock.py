@@ -1,5 +1,6 @@
 """One process per state directory."""
 
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -51,3 +52,18 @@ def test_a_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StateError, match="file/state cannot be used"):
         StateLock(tmp_path / "file" / "state")
+
+
+def test_a_directory_of_something_else_is_refused_and_left_open(tmp_path: Path) -> None:
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    shared.chmod(0o777)
+    (shared / "letters").touch()
+    with pytest.raises(StateError, match=r"is no state directory, and not empty: give durability.state_dir a dir"):
+        StateLock(shared)
+    assert stat.S_IMODE(shared.stat().st_mode) == 0o777
+    (shared / "letters").rename(shared / "lost+found")  # what a disk of its own has at its root
+    with StateLock(shared):
+        assert stat.S_IMODE(shared.stat().st_mode) == 0o700
+    with StateLock(shared):
+        assert (shared / "lock").is_file()

@@ -11,7 +11,7 @@ import safetensors.numpy
 from stepahead.contract.errors import StateError, UsageError
 from stepahead.storage.journal import Journal
 from stepahead.storage.record import Record
-from stepahead.storage.snapshot import SnapshotStore
+from stepahead.storage.snapshot import SCHEMA, SnapshotStore
 from stepahead.storage.verify import export_state, verify_state
 
 
@@ -42,8 +42,8 @@ def test_a_whole_state(state_directory: Path) -> None:
     assert report.records == {"batch": 8, "weights": 2}
     assert sum(report.segments.values()) == sum(p.stat().st_size for p in (state_directory / "journal").iterdir())
     assert [(s.generation, s.schema, s.position, s.written_ns, s.arrays, s.meta) for s in report.snapshots] == [
-        (2, 1, 6, 77, 2, {"series": 5}),
-        (1, 1, 3, 77, 2, {"series": 2}),
+        (2, SCHEMA, 6, 77, 2, {"series": 5}),
+        (1, SCHEMA, 3, 77, 2, {"series": 2}),
     ]
     assert bytes_of(state_directory) == before
 

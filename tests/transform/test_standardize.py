@@ -209,3 +209,40 @@ def test_settings_choose_kind_span_and_clip() -> None:
     welford = standardizer(TransformSettings(scaling="welford"), False)
     assert isinstance(welford, Moments)
     assert welford.alpha == 0.0
+
+
+@pytest.mark.parametrize("centered", [True, False])
+@pytest.mark.parametrize("scaling", ["ewm", "welford"])
+def test_how_things_stood_is_worked_out_backwards(scaling: str, centered: bool) -> None:
+    rng = np.random.default_rng(5)
+    bank = standardizer(TransformSettings.model_validate({"scaling": scaling, "ewm_span": 100}), centered, capacity=2)
+    slots, x = np.arange(2), 3 + rng.normal(size=(90, 2)) * np.array([1.0, 1e-3])
+    x[70] += 100.0  # an outlier, which enters clipped
+    stood = []
+    for row in x:
+        bank.update(slots, row)
+        stood.append(bank.standing(slots))
+    center, scale = bank.standings(slots, x[-50:].T)
+    np.testing.assert_allclose(center.T, [then[0] for then in stood[-50:]], rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(scale.T, [then[1] for then in stood[-50:]], rtol=1e-9)
+
+
+def test_where_the_past_was_forgotten_things_stood_as_they_did_after() -> None:
+    bank, slot = Moments(alpha=0.01, centered=True, clip=8.0, capacity=1), np.array([0])
+    x = np.concatenate((np.random.default_rng(6).normal(size=60), 1e4 + np.random.default_rng(7).normal(size=20)))
+    for value in x:
+        bank.update(slot, np.array([value]))
+    center, scale = bank.standings(slot, x[None, -40:])
+    assert np.isfinite(center).all()
+    assert (scale > 0).all()
+    np.testing.assert_allclose((center[0, -1], scale[0, -1]), np.ravel(bank.standing(slot)))
+
+
+@pytest.mark.parametrize("scaling", ["minmax", "none"])
+def test_what_cannot_be_worked_out_is_as_it_stands_now(scaling: str) -> None:
+    bank, slots = standardizer(TransformSettings.model_validate({"scaling": scaling}), True, capacity=1), np.array([0])
+    for value in range(40):
+        bank.update(slots, np.array([float(value)]))
+    center, scale = bank.standings(slots, np.arange(35.0, 40.0)[None])
+    assert (center == bank.center(slots)[0]).all()
+    assert (scale == bank.scale(slots)[0]).all()

@@ -100,6 +100,6 @@ def test_the_flag_is_the_p_value_below_the_rate() -> None:
     slots = np.arange(50)
     for row in errors:
         bank.forecast(slots, np.zeros(50))
-        p, anomaly = bank.update(slots, row)
+        p, anomaly, _ = bank.update(slots, row)
         assert (p[anomaly] <= 0.001 * (1 + 1e-9)).all()
         assert (p[~anomaly] > 0.001 * (1 - 1e-9)).all()

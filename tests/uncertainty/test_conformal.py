@@ -51,7 +51,7 @@ def intervals(errors: Float, levels: tuple[float, ...] = (0.9,)) -> tuple[Float,
     p = np.empty((steps, series))
     for t, row in enumerate(errors):
         lower[t], upper[t] = bank.forecast(slots, np.zeros(series))
-        p[t], _ = bank.update(slots, row)
+        p[t] = bank.update(slots, row).p
     return lower, upper, p
 
 

@@ -19,7 +19,7 @@ Float = NDArray[np.float64]
 
 def step(bank: Conformal, slots: NDArray[Any], observed: Float, value: Float) -> list[Float]:
     """One reading and the next forecast of each of these series."""
-    p, anomaly = bank.update(slots, observed)
+    p, anomaly, _ = bank.update(slots, observed)
     lower, upper = bank.forecast(slots, value)
     return [p, anomaly.astype(np.float64), lower, upper]
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stepahead.contract.errors import SettingsError
+from stepahead.contract.errors import BrokenLawError, SettingsError
 from stepahead.contract.reasons import DropCounter, Reason
 from stepahead.contract.records import REFUSED
 from stepahead.contract.settings import SubscriptionSettings
@@ -214,6 +214,49 @@ def test_a_field_keeps_its_series_whatever_else_comes() -> None:
     assert list(desk.keys) == ["s/a/temp", "s/a", "s/a/hum"]
     assert desk.asked == 3
     assert desk.rows(b'{"hum": 6, "temp": 7}') == [("s/a/hum", 0, 6.0), ("s/a/temp", 0, 7.0)]
+
+
+@pytest.mark.parametrize("name", ['a"b', "a\\b", "a\nb", "a\0b", "a\u2028b"])
+@pytest.mark.parametrize("document", ["{%s: 1.5}", '{"value": 1.5, %s: "text"}', '{"value": 1.5, "x": 1, %s: [3]}'])
+def test_a_field_may_have_any_name(name: str, document: str) -> None:
+    """The third of its kind is read by what was learnt from the two before."""
+    desk = Desk()
+    payload = (document % json.dumps(name)).encode()
+    times = [len(desk.rows((b"s/a", payload))) for _ in range(3)]
+    assert times[0] > 0
+    assert times == times[:1] * 3
+    assert desk.drops.total() == 0
+
+
+def test_a_message_we_stumble_over_is_dropped_and_told_and_the_others_are_read() -> None:
+    stumbled: list[tuple[bytes, bytes, Exception]] = []
+    defect = KeyError("a defect of ours")
+
+    def intern(key: str) -> int:
+        if key == "s/b":
+            raise defect
+        return 0
+
+    drops = DropCounter()
+    table = [SubscriptionSettings(filter="s/#")]
+    decoder = Decoder(table, intern, drops, "x", on_unforeseen=lambda *told: stumbled.append(told))
+    rows = ((b"s/a", b"1"), (b"s/b", b"7"), (b"s/a", b"2"))
+    deliveries = [Delivery(topic, payload, 2, 1, NOW_NS) for topic, payload in rows]
+    assert decoder.decode(deliveries).readings.value.tolist() == [1.0, 2.0]
+    assert stumbled == [(b"s/b", b"7", defect)]
+    assert drops == {Reason.UNFORESEEN: 1}
+    with pytest.raises(KeyError, match="a defect of ours"):
+        Decoder(table, intern, drops, "x").decode(deliveries)
+
+
+@pytest.mark.parametrize("error", [BrokenLawError("no"), MemoryError()], ids=["a broken law", "no memory"])
+def test_what_must_stop_the_service_still_does(error: Exception) -> None:
+    def intern(key: str) -> int:
+        raise error
+
+    decoder = Decoder([SubscriptionSettings(filter="#")], intern, DropCounter(), "x", on_unforeseen=lambda *told: None)
+    with pytest.raises(type(error)):
+        decoder.decode([Delivery(b"s/a", b"1", 2, 1, NOW_NS)])
 
 
 def test_what_was_text_may_become_a_number() -> None:

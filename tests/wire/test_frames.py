@@ -82,10 +82,18 @@ def test_any_cut_gives_what_paho_decodes(data: st.DataObject, mqtt5: bool) -> No
     acknowledged = [int.from_bytes(p[2:4], "big") for p in stream if p[0] == 0x40]
     waiting = dict.fromkeys([*acknowledged, 70_000])
     inbox, others = read(FrameReader(mqtt5, 1000), parts, waiting)
-    assert inbox == [by_paho(p, mqtt5) for p in stream if p[0] & 0xF0 == 0x30]
+    stamps = [message.received_ns for message in inbox]
+    assert [m._replace(received_ns=99) for m in inbox] == [by_paho(p, mqtt5) for p in stream if p[0] & 0xF0 == 0x30]
+    assert all(99 <= stamp < 99 + 8 for stamp in stamps)
     assert waiting == {70_000: None}
     expected = [(p[0], p[2:]) for p in stream if p[0] & 0xF0 != 0x30 and (p[0] != 0x40 or len(p) > 4)]
     assert others == expected
+
+
+def test_messages_that_were_read_at_once_do_not_have_the_same_time() -> None:
+    stream = b"".join(publish(2, b"a", mid, b"21.5", None) for mid in range(1, 6))
+    inbox, _ = read(FrameReader(False, 1000), [stream], {})
+    assert [message.received_ns for message in inbox] == [99, 100, 101, 102, 103]
 
 
 @pytest.mark.parametrize("mqtt5", [False, True])

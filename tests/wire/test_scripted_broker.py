@@ -60,10 +60,11 @@ class Table:
         self.events: list[SessionEvent] = []
         self.sessions: list[Session] = []
 
-    def session(self, filters: tuple[str, ...] = ("a/#",), **more: object) -> Session:
+    def session(self, filters: tuple[str, ...] = ("a/#",), optional: tuple[str, ...] = (), **more: object) -> Session:
         defaults = {"reconnect_min_s": 0.05, "reconnect_max_s": 0.1, "url": self.broker.url}
         given = defaults | {"client": self.client, "protocol": self.protocol} | more
-        self.sessions.append(Session(BrokerSettings.model_validate(given), filters, None, self.events.append))
+        settings = BrokerSettings.model_validate(given)
+        self.sessions.append(Session(settings, filters, None, self.events.append, optional=optional))
         return self.sessions[-1]
 
     def connect(self, session: Session, connack: bytes | None = None) -> None:
@@ -121,6 +122,32 @@ def test_a_refused_filter_is_named(table: Table) -> None:
         session.receive(2.0, 1)
 
 
+def test_a_filter_refused_later_is_tried_again_and_not_borne_in_silence(table: Table) -> None:
+    session = table.session(("a/#", "b/#"))
+    granted = {"3.1.1": b"\x90\x04\x00\x01\x01\x01", "5": b"\x90\x05\x00\x01\x00\x01\x01"}
+    refused = {"3.1.1": b"\x90\x04\x00%c\x01\x80", "5": b"\x90\x05\x00%c\x00\x01\x87"}
+    table.connect(session)
+    table.broker.say(granted[table.protocol])
+    for _ in range(100):
+        session.receive(0.01, 1)
+        if EventKind.SUBSCRIBED in table.kinds():
+            break
+    table.lose(session)
+    table.connect(session)  # a new session: the broker has forgotten ours
+    request = table.broker.hear()
+    table.broker.say(refused[table.protocol] % request[request.index(0x82) + 3])
+    for _ in range(100):
+        session.receive(0.01, 1)
+        if not session.connected:
+            break
+    assert not session.connected
+    (last,) = [event for event in table.events if "refuses the subscription" in event.text]
+    assert (last.kind, "'b/#'" in last.text, "'a/#'" in last.text) == (EventKind.DISCONNECTED, True, False)
+    assert last.retry_in_s is not None
+    table.connect(session)
+    assert session.connected
+
+
 @pytest.mark.parametrize(
     ("code_311", "code_5", "words"),
     [
@@ -142,6 +169,23 @@ def test_a_refusal_is_final_at_first_and_not_later(table: Table, code_311: int, 
     assert words in table.events[-1].text
     table.connect(session)
     assert session.connected
+
+
+def test_what_the_broker_says_in_its_own_words_is_read_out(client: str) -> None:
+    table = Table(client, "5")
+    words = b"quota of\nplant 7"
+    told = b"\x1f" + len(words).to_bytes(2, "big") + words  # MQTT 5 §3.2.2.3.9, Reason String
+    table.connect(table.session(), b"\x20" + bytes([3 + len(told), 0, 0x97, len(told)]) + told)
+    assert table.events[-1].text.endswith("refused the connection: a quota is exceeded (it says: quota of plant 7)")
+    table.connect(table.sessions[0])
+    table.broker.say(b"\xe0" + bytes([2 + len(told), 0x97, len(told)]) + told)
+    for _ in range(100):
+        table.sessions[0].receive(0.01, 1)
+        if EventKind.DISCONNECTED in table.kinds():
+            break
+    assert table.events[-1].text.endswith("closed the connection: a quota is exceeded (it says: quota of plant 7)")
+    table.sessions[0].close(0)
+    table.broker.close()
 
 
 def test_a_broker_not_ready_is_tried_again(table: Table) -> None:
@@ -208,6 +252,116 @@ def test_receive_maximum_of_the_broker_is_kept(client: str) -> None:
     assert session.pending_out.messages == 4
     session.close(0)
     table.broker.close()
+
+
+def test_an_acknowledgement_does_not_overtake_forecasts_that_wait_for_the_receive_maximum(client: str) -> None:
+    """Or a kill would lose them: nobody owes us a reading that was acknowledged."""
+    table = Table(client, "5")
+    session = table.session()
+    table.connect(session, b"\x20\x06\x00\x00\x03\x21\x00\x02" + SUBACK["5"])
+    body = b"\x00\x03a/b\x00\x09\x00" + b"21.5"
+    table.broker.say(bytes([0x32, len(body)]) + body)
+    taken = session.receive(2.0, 1)
+    assert len(taken) == 1
+    session.publish_many([(b"o", b"%d" % i) for i in range(3)], 1, False)
+    session.acknowledge(taken)
+    session.publish_many([(b"o", b"3")], 1, False)
+    time.sleep(0.05)
+    heard = table.broker.hear()
+    puback = b"\x40\x02\x00\x09"
+    assert b"\x001" in heard
+    assert puback not in heard
+    table.broker.say(b"\x40\x02\x00\x02")  # the subscription took packet identifier 1
+    session.receive(0.1, 1)
+    heard = table.broker.hear()
+    assert heard.index(b"\x002") < heard.index(puback)
+    assert b"\x003" not in heard
+    table.broker.say(b"\x40\x02\x00\x03\x40\x02\x00\x04")
+    session.receive(0.1, 1)
+    assert b"\x003" in table.broker.hear()
+    assert session.pending_out.messages == 1
+    session.close(0)
+    table.broker.close()
+
+
+def test_an_acknowledgement_that_waited_does_not_go_to_the_next_connection(table: Table) -> None:
+    session = table.session()
+    table.connect(session, None)
+    table.broker.say(SUBACK[table.protocol])
+    properties = b"" if table.protocol == "3.1.1" else b"\x00"
+    body = b"\x00\x03a/b\x00\x09" + properties + b"21.5"
+    table.broker.say(bytes([0x32, len(body)]) + body)
+    taken = session.receive(2.0, 1)
+    assert len(taken) == 1
+    table.lose(session)
+    session.publish("o", b"late", 1, False)
+    session.acknowledge(taken)
+    table.connect(session)
+    session.receive(0.1, 1)
+    heard = table.broker.hear()
+    assert b"late" in heard
+    assert b"\x40\x02\x00\x09" not in heard
+
+
+def hurried(table: Table, qos: int = 1) -> Session:
+    """A session whose clock runs ten times as fast, and which has published something."""
+    settings = {"url": table.broker.url, "client": table.client, "protocol": table.protocol}
+    session = Session(
+        BrokerSettings.model_validate(settings), [], None, table.events.append, clock=lambda: 10 * time.monotonic()
+    )
+    table.sessions.append(session)
+    table.connect(session)
+    session.publish("o", b"1", qos, False)
+    return session
+
+
+@pytest.mark.parametrize("qos", [0, 1])
+@pytest.mark.parametrize("polled", [False, True], ids=["waits", "is polled"])
+def test_a_broker_that_answers_nothing_any_more_is_left_within_five_seconds(
+    table: Table, qos: int, polled: bool
+) -> None:
+    """Its machine takes what we send, so that TCP notices nothing, and the keep-alive is half a minute."""
+    session = hurried(table, qos)
+    began = time.monotonic()
+    while session.connected:
+        session.receive(0.0 if polled else 0.05, 1)
+        time.sleep(0.01 if polled else 0.0)
+        assert time.monotonic() - began < 0.6
+    assert time.monotonic() - began > 0.25
+    assert PINGREQ in table.broker.hear()
+    assert "answers nothing any more" in table.events[-1].text
+
+
+def test_of_a_time_in_which_we_did_not_look_one_second_counts(table: Table) -> None:
+    """The machine may have stood still, and the broker on it."""
+    session = hurried(table)
+    for stood_still_s in (0.3, 0.05, 0.5, 0.01):  # ten times as long by the session's clock; after the second it asks
+        time.sleep(stood_still_s)
+        session.receive(0.0, 1)
+        assert session.connected
+    assert PINGREQ in table.broker.hear()
+
+
+def test_who_has_said_nothing_does_not_ask(table: Table) -> None:
+    session = hurried(table, qos=0)
+    session._connection.spoke = False
+    until = time.monotonic() + 0.6
+    while time.monotonic() < until:
+        session.receive(0.05, 1)
+    assert session.connected
+    assert PINGREQ not in table.broker.hear()
+
+
+def test_a_broker_that_holds_acknowledgements_back_and_answers_pings_is_kept(table: Table) -> None:
+    session = hurried(table)
+    until = time.monotonic() + 1.2
+    table.broker.connections[-1].settimeout(0.01)
+    while time.monotonic() < until:
+        session.receive(0.1, 1)
+        with contextlib.suppress(TimeoutError):
+            if PINGREQ in table.broker.hear():
+                table.broker.say(b"\xd0\x00")
+    assert session.connected
 
 
 def test_a_broker_that_never_acknowledges_does_not_fill_the_memory(table: Table) -> None:
@@ -307,10 +461,11 @@ def test_what_waits_in_the_inbox_does_not_keep_us_from_connecting_again(table: T
 
 def test_a_ping_whose_answer_stands_behind_unread_messages_is_not_missed(table: Table) -> None:
     """A slow consumer leaves the answer unread for longer than the keep-alive; the broker is not to blame."""
-    session = table.session(keepalive_s=5)
+    session = table.session()
     table.connect(session)
+    session._client._keepalive = 1  # shorter than the settings allow
     table.broker.say(PUBLISH[table.protocol] * 3)
-    until = time.monotonic() + 12
+    until = time.monotonic() + 4
     while time.monotonic() < until:
         session._connection.turn(0.2, 1)  # the inbox stays as full as that, so nothing more is read
     assert session.connected, table.events[-1]
@@ -318,9 +473,10 @@ def test_a_ping_whose_answer_stands_behind_unread_messages_is_not_missed(table: 
 
 
 def test_messages_that_keep_coming_are_as_good_as_the_answer_to_a_ping(table: Table) -> None:
-    session = table.session(keepalive_s=5)
+    session = table.session()
     table.connect(session)
-    until = time.monotonic() + 12
+    session._client._keepalive = 1
+    until = time.monotonic() + 4
     while time.monotonic() < until:
         table.broker.say(PUBLISH[table.protocol])
         assert len(session.receive(1.0, 1)) == 1

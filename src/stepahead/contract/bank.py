@@ -6,14 +6,27 @@ feeding each alone.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from stepahead.contract.errors import StateError
 
-__all__ = ["Bank", "Column", "Composite"]
+__all__ = ["Bank", "Column", "Composite", "Slots", "indices"]
+
+Slots: TypeAlias = NDArray[np.integer[Any]]
+"""Distinct slots, int[n]."""
+
+
+def indices(slots: Slots) -> NDArray[np.intp]:
+    """The same slots as the one kind of array that compiled loops are compiled for.
+
+    Example:
+        >>> indices(np.array([3, 5], np.int32)).dtype == np.intp
+        True
+    """
+    return np.ascontiguousarray(slots, np.intp)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +36,12 @@ class Column:
     dtype: DTypeLike
     shape: tuple[int, ...] = ()
     fill: float = 0
+
+    def newborn(self, series: int) -> NDArray[Any]:
+        """The array of so many series that have seen nothing."""
+        if self.fill == 0:  # pages of zeros take no memory before they are written: half the capacity may be spare
+            return np.zeros((series, *self.shape), self.dtype)
+        return np.full((series, *self.shape), self.fill, self.dtype)
 
 
 class Bank:
@@ -44,13 +63,15 @@ class Bank:
         >>> bank.seen[[0, 1]] += 1
         >>> bank.grow(4); bank.reset(np.array([0])); bank.seen.tolist()
         [0, 1, 0, 0]
+        >>> bank.put(np.array([3]), bank.take(np.array([1]))); bank.seen.tolist()
+        [0, 1, 0, 1]
     """
 
     def __init__(self, columns: Mapping[str, Column], capacity: int = 0) -> None:
         self._columns = dict(columns)
         self.capacity = capacity
         for name, column in self._columns.items():
-            setattr(self, name, np.full((capacity, *column.shape), column.fill, dtype=column.dtype))
+            setattr(self, name, column.newborn(capacity))
 
     def grow(self, capacity: int) -> None:
         """Make room for `capacity` slots; never shrinks, never touches what is there."""
@@ -58,15 +79,29 @@ class Bank:
             return
         for name, column in self._columns.items():
             old = getattr(self, name)
-            new = np.full((capacity, *column.shape), column.fill, dtype=column.dtype)
+            new = column.newborn(capacity)
             new[: self.capacity] = old
             setattr(self, name, new)
         self.capacity = capacity
 
-    def reset(self, slots: NDArray[np.integer[Any]]) -> None:
+    def reset(self, slots: Slots) -> None:
         """Put these slots back to the state of a newborn series."""
         for name, column in self._columns.items():
             getattr(self, name)[slots] = column.fill
+
+    @property
+    def columns(self) -> dict[str, Column]:
+        """What makes up the state of one series, by name."""
+        return dict(self._columns)
+
+    def take(self, slots: Slots) -> dict[str, NDArray[Any]]:
+        """Copies of the rows of these slots by name: all that is known of their series."""
+        return {name: getattr(self, name)[slots] for name in self._columns}
+
+    def put(self, slots: Slots, rows: Mapping[str, NDArray[Any]]) -> None:
+        """Set the rows of these slots to what `take` gave."""
+        for name in self._columns:
+            getattr(self, name)[slots] = rows[name]
 
     def state_dict(self) -> dict[str, NDArray[Any]]:
         """Copies of all arrays by name; settings are not part of it."""
@@ -128,10 +163,24 @@ class Composite:
         for part in self.parts.values():
             part.grow(capacity)
 
-    def reset(self, slots: NDArray[np.integer[Any]]) -> None:
+    def reset(self, slots: Slots) -> None:
         """Put these slots back to the state of a newborn series."""
         for part in self.parts.values():
             part.reset(slots)
+
+    @property
+    def columns(self) -> dict[str, Column]:
+        """What makes up the state of one series, named `part.column`."""
+        return {f"{name}.{key}": column for name, part in self.parts.items() for key, column in part.columns.items()}
+
+    def take(self, slots: Slots) -> dict[str, NDArray[Any]]:
+        """Copies of the rows of these slots, named `part.column`."""
+        return {f"{name}.{key}": rows for name, part in self.parts.items() for key, rows in part.take(slots).items()}
+
+    def put(self, slots: Slots, rows: Mapping[str, NDArray[Any]]) -> None:
+        """Set the rows of these slots to what `take` gave."""
+        for name, part in self.parts.items():
+            part.put(slots, {key: rows[f"{name}.{key}"] for key in part.columns})
 
     def state_dict(self) -> dict[str, NDArray[Any]]:
         """Copies of all arrays, named `part.column`."""

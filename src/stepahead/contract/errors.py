@@ -7,6 +7,7 @@ StepaheadError
 ├── MissingExtraError    a feature was asked for whose packages are absent    -> exit code 2
 ├── BrokerError          the broker refused us, for good                      -> exit code 1
 ├── StateError           stored state is damaged or of another schema         -> exit code 1
+├── FencedError          a shard of a cluster belongs to another process now  -> exit code 1
 └── BrokenLawError       a promise of the engine was broken: a defect         -> exit code 1
 ```
 
@@ -16,6 +17,7 @@ A bad *message* is never an exception: it is counted by reason (see `stepahead.c
 __all__ = [
     "BrokenLawError",
     "BrokerError",
+    "FencedError",
     "MissingExtraError",
     "SettingsError",
     "StateError",
@@ -57,6 +59,10 @@ class BrokerError(StepaheadError):
 
 class StateError(StepaheadError):
     """Stored state is damaged or was written by another schema version."""
+
+
+class FencedError(StepaheadError):
+    """A shard of a cluster belongs to another process now: this one neither writes nor publishes for it any more."""
 
 
 class BrokenLawError(StepaheadError):

@@ -16,6 +16,8 @@ class Reason(StrEnum):
     NOT_DECODABLE = "not_decodable"
     NO_READING = "no_reading"
     OWN_OUTPUT = "own_output"
+    ASK_INVALID = "ask_invalid"
+    UNFORESEEN = "unforeseen"
     # One reading in a message.
     VALUE_MISSING = "value_missing"
     VALUE_NOT_NUMBER = "value_not_number"
@@ -23,8 +25,16 @@ class Reason(StrEnum):
     VALUE_TOO_LARGE = "value_too_large"
     TIME_NOT_DECODABLE = "time_not_decodable"
     TIME_ABSURD = "time_absurd"
+    QUALITY_BAD = "quality_bad"
+    UNIT_OTHER = "unit_other"
+    TYPE_SKIPPED = "type_skipped"
     KEY_INVALID = "key_invalid"
     TOO_MANY_SERIES = "too_many_series"
+    # One metric of an edge node (Sparkplug B); the last counts lost messages, whose readings nobody can count.
+    BEFORE_BIRTH = "before_birth"
+    SESSION_OVER = "session_over"
+    ALIAS_UNKNOWN = "alias_unknown"
+    SEQUENCE_GAP = "sequence_gap"
     # Found by the engine, per series.
     DUPLICATE = "duplicate"
     LATE = "late"

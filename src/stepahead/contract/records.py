@@ -102,6 +102,8 @@ class Forecasts:
         issued_at_ns: int64[n], time of the reading that the forecast was made from.
         valid_at_ns: int64[n], time of the reading that is forecast: issued + the series' period.
         value: float64[n, K], forecast for the next reading (K = horizon, K > 1 by a setting), sensor's unit.
+        mean: float64[n], what the next reading is expected to be on average, for sums and squared errors; `value` lies
+            nearer to the median and stands still where most readings do.
         lower, upper: float64[n, L], bounds of the next reading (step one) per level, L = number of levels.
         observed: float64[n], the reading itself.
         error: float64[n], observed minus the forecast made for it earlier; NaN inside when there was none,
@@ -118,6 +120,7 @@ class Forecasts:
     issued_at_ns: IntArray
     valid_at_ns: IntArray
     value: FloatArray
+    mean: FloatArray
     lower: FloatArray
     upper: FloatArray
     observed: FloatArray

@@ -170,6 +170,6 @@ def evaluate(
 
 
 def in_order(models: Mapping[str, Score]) -> dict[str, Score]:
-    """What is published first, then the network, then persistence, then the rest as they came."""
-    front = [name for name in ("stepahead", "lstm", "persistence") if name in models]
+    """What is published first, then its mean, the network and persistence, then the rest as they came."""
+    front = [name for name in ("stepahead", "mean", "lstm", "persistence") if name in models]
     return {name: models[name] for name in [*front, *(name for name in models if name not in front)]}

@@ -48,7 +48,8 @@ class Play:
 
     Attributes:
         levels: the L coverage levels.
-        forecast: model -> float64[rows, C]; NaN where the model had none.
+        forecast: model -> float64[rows, C]; NaN where the model had none. `stepahead` and `mean` are the published
+            `value` and `mean`.
         lower, upper: float64[rows, C, L], bounds of the published forecast.
         weights: expert -> float32[rows, C], its weight in the mixture.
         seconds: time spent in the engine.
@@ -104,11 +105,11 @@ def play_engine(
         raise UsageError(f"engine.max_series: {columns} columns are more series than it allows")
     column_of = {int(slot): column for column, slot in enumerate(slots)}
     names: tuple[str, ...] = ()  # known with the first reading: before it there is nothing to have an outlook on
-    published = np.full(columns, np.nan)
+    published = np.full((2, columns), np.nan)  # value and mean
     bounds = np.full((2, columns, len(levels)), np.nan)
     pending = np.empty((2, columns, 0))  # forecasts and weights of the experts
 
-    forecast = np.full((rows, columns), np.nan)
+    published_of_row = np.full((2, rows, columns), np.nan)
     bounds_of_row = np.full((2, rows, columns, len(levels)), np.nan)
     experts_of_row = np.empty((0, rows, columns))
     weights_of_row = np.empty((0, rows, columns), dtype=np.float32)
@@ -117,7 +118,7 @@ def play_engine(
     seconds = 0.0
     for row in range(rows):
         # What is pending now was made from the rows before this one: note it before the row is shown.
-        forecast[row] = published
+        published_of_row[:, row] = published
         bounds_of_row[:, row] = bounds
         experts_of_row[:, row], weights_of_row[:, row] = pending[0].T, pending[1].T
         here = np.flatnonzero(present[row])
@@ -128,10 +129,10 @@ def play_engine(
             began = clock()
             answer = engine.step(batch)
             seconds += clock() - began
-            if not np.isfinite(answer.value).all():
+            if not (np.isfinite(answer.value).all() and np.isfinite(answer.mean).all()):
                 raise BrokenLawError(f"{recording.name}, row {row}: a published forecast is not finite")
             taken = np.array([column_of[int(slot)] for slot in answer.series], dtype=np.intp)
-            published[taken] = answer.value[:, 0]
+            published[0, taken], published[1, taken] = answer.value[:, 0], answer.mean
             bounds[0, taken], bounds[1, taken] = answer.lower, answer.upper
             outlook = engine.outlook(slots[here])
             if not names:
@@ -143,7 +144,7 @@ def play_engine(
             readings += len(here)
             refused += len(here) - len(answer)
         advance(1)
-    by_name = {"stepahead": forecast} | {
+    by_name = {"stepahead": published_of_row[0], "mean": published_of_row[1]} | {
         name: values for name, values in zip(names, experts_of_row, strict=True) if name != "persistence"
     }
     return Play(

@@ -1,7 +1,6 @@
 """Simple forecasters and the mixture that weighs them against the LSTM. Pure."""
 
 from stepahead.experts.autoregression import Autoregression
-from stepahead.experts.memory import Memory
 from stepahead.experts.mixture import Mixture
 from stepahead.experts.panel import Panel
 from stepahead.experts.regression import RecursiveLeastSquares
@@ -9,4 +8,4 @@ from stepahead.experts.season import Season
 from stepahead.experts.track import Track
 from stepahead.experts.unit import Unit
 
-__all__ = ["Autoregression", "Memory", "Mixture", "Panel", "RecursiveLeastSquares", "Season", "Track", "Unit"]
+__all__ = ["Autoregression", "Mixture", "Panel", "RecursiveLeastSquares", "Season", "Track", "Unit"]

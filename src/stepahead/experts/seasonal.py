@@ -1,105 +1,115 @@
 """What the same hour, day or phase brought before: forecasts and regressors from one or several seasons ago."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stepahead.contract.records import BoolArray, FloatArray, IntArray
-from stepahead.experts.memory import Memory
-from stepahead.experts.rows import Rows
+from stepahead.contract.bank import Slots, indices
+from stepahead.contract.changes import Changes, scale_in
+from stepahead.contract.compiled import compiled
+from stepahead.contract.half import widen
+from stepahead.contract.records import FloatArray
+from stepahead.experts.season import Season
 
-__all__ = ["SeasonalView", "clock", "look_back"]
+__all__ = ["SEASONS", "SeasonalView", "look_back"]
 
 SEASONS = 7
 """So many seasons are averaged at most; the seventh day ago is also the same day of the week."""
+LANES = 8
 
 
 @dataclass(frozen=True, slots=True)
 class SeasonalView:
-    """Moves (changes from the latest value, in units) that past seasons suggest; float64[n] each.
+    """Moves (changes from the latest value, in units) that past seasons suggest.
 
     Attributes:
-        there: bool[n], at least one season is remembered; everything else is 0 where not.
-        weekly: bool[n], the season is the day, and the same day of last week is remembered.
-        naive: to the value one season before the target, one week before where a day's week is remembered.
-        change: the change at that same time.
-        day_naive: to the value one season before the target.
-        day_change: the change one season before the target.
-        profile: mean change over up to seven seasons.
-        profile_naive: mean of the moves to the values of up to seven seasons.
+        seasons: int8[n], 0 = no season is remembered, and all moves are 0; `SEASONS` = the season is the day, and the
+            same day of last week is remembered, too; else 1.
+        moves: float64[n, 6]: to the value one season before the target (one week before it where a day's week is
+            remembered) and the change at that time; the same of one season before; the mean change over up to seven
+            seasons, and the mean of the moves to their values.
     """
 
-    there: BoolArray
-    weekly: BoolArray
-    naive: FloatArray
-    change: FloatArray
-    day_naive: FloatArray
-    day_change: FloatArray
-    profile: FloatArray
-    profile_naive: FloatArray
+    seasons: NDArray[np.int8]
+    moves: FloatArray
 
 
-def look_back(
-    memory: Memory, rows: Rows, season: IntArray, daily: BoolArray, value: FloatArray, inverse: FloatArray
-) -> SeasonalView:
+def look_back(changes: Changes, slots: Slots, season: Season, inverse: FloatArray) -> SeasonalView:
     """Read the past seasons of each series.
 
     Args:
-        memory: the past; the latest value is in it.
-        rows: distinct slots, [n].
-        season: int64[n], in readings, 0 = none.
-        daily: bool[n], whether the season is the calendar's day.
-        value: float64[n], the latest value.
+        changes: the past; the latest change is in it.
+        slots: int[n], distinct.
+        season: of the same slots.
         inverse: float64[n], 1 / unit.
     """
-    count = memory.count[rows].astype(np.int64)
-    # Bounded, since infinity times no change would be no number.
-    scale = np.minimum(memory.step[rows] * inverse, 1e9)
-    now = (value - memory.anchor[rows]) / memory.step[rows]
-    zero = np.zeros(len(value))
-    number, changes, distances = zero.copy(), zero.copy(), zero.copy()
-    there = (season > 0) & (season < count)
-    weekly = np.zeros(len(value), dtype=np.bool_)
-    week_naive = week_change = day_naive = day_change = zero
-    for k in range(1, SEASONS + 1):
-        lag = k * season
-        held = there & (lag < count)
-        if not held.any():
-            break
-        then = memory.steps_at(rows, np.where(held, lag - 1, 0))
-        change = np.where(held, then - memory.steps_at(rows, np.where(held, lag, 0)), 0.0)
-        distance = np.where(held, then - now, 0.0)
-        number += held
-        changes += change
-        distances += distance
-        if k == 1:
-            day_naive, day_change = distance, change
-            week_naive, week_change = distance, change
-        if k == SEASONS:
-            weekly = held & daily
-            week_naive = np.where(weekly, distance, week_naive)
-            week_change = np.where(weekly, change, week_change)
-    average = scale / np.maximum(number, 1.0)
-    return SeasonalView(
-        there,
-        weekly,
-        week_naive * scale,
-        week_change * scale,
-        day_naive * scale,
-        day_change * scale,
-        changes * average,
-        distances * average,
-    )
+    seasons, moves = np.zeros(len(slots), np.int8), np.zeros((len(slots), 6))
+    _look_back(indices(slots), season.length, season.daily, inverse, *changes.state, seasons, moves)
+    return SeasonalView(seasons, moves)
 
 
-def clock(target_ns: IntArray, day_ns: int) -> tuple[NDArray[np.float64], ...]:
-    """Sine and cosine of the time of day, first and second harmonic, float64[n] each.
+@compiled
+def _look_back(
+    slots: Any,
+    lengths: Any,
+    daily: Any,
+    inverses: Any,
+    rings: Any,
+    scales: Any,
+    counts: Any,
+    heads: Any,
+    seasons: Any,
+    moves: Any,
+) -> None:
+    """Fill the fields of the view, a series at a time: NumPy took a pass for each of seven seasons and each term."""
+    sums = np.empty(LANES, np.float32)
+    for i in range(len(slots)):
+        slot = slots[i]
+        season, count, head, ring, move = lengths[slot], counts[slot], heads[slot], rings[slot], moves[i]
+        if season <= 0 or season > count:
+            continue
+        seasons[i] = 1
+        scale = scale_in(scales[slot], inverses[i])
+        place, number, total, distance, distances = head, 0.0, 0.0, 0.0, 0.0
+        for k in range(1, min(SEASONS, count // season) + 1):
+            # Back from the latest value, or from that of the season before, to the one that stood before the target.
+            distance -= _sum_back(ring, place, season - 1 if k == 1 else season, sums)
+            place = head - (k * season - 1)
+            place += len(ring) if place < 0 else 0
+            change = float(widen(ring[place]))
+            number += 1.0
+            total += change
+            distances += distance
+            if k == 1:
+                move[0] = move[2] = distance * scale
+                move[1] = move[3] = change * scale
+            if k == SEASONS and daily[slot]:
+                seasons[i] = SEASONS
+                move[0], move[1] = distance * scale, change * scale
+        average = scale / number
+        move[4], move[5] = total * average, distances * average
 
-    Args:
-        target_ns: int64[n], UTC nanoseconds.
-        day_ns: length of the day.
-    """
-    angle = (target_ns % day_ns) * (2 * np.pi / day_ns)
-    sine, cosine = np.sin(angle), np.cos(angle)
-    return sine, cosine, 2 * sine * cosine, cosine * cosine - sine * sine
+
+@compiled
+def _sum_back(ring: Any, place: Any, number: Any, sums: Any) -> Any:
+    """Sum of so many numbers of the ring, from `place` back; several at a time, in an order that is always the same."""
+    sums[:] = 0
+    before = min(number, place + 1)
+    _add(ring, place + 1 - before, before, sums)
+    _add(ring, len(ring) - (number - before), number - before, sums)
+    total = 0.0
+    for lane in range(LANES):
+        total += sums[lane]
+    return total
+
+
+@compiled
+def _add(ring: Any, start: Any, number: Any, sums: Any) -> None:
+    whole = number // LANES * LANES
+    for at in range(start, start + whole, LANES):
+        for lane in range(LANES):
+            sums[lane] += widen(ring[at + lane])
+    for lane in range(number - whole):
+        sums[lane] += widen(ring[start + whole + lane])

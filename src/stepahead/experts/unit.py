@@ -1,13 +1,15 @@
 """The unit that a series is measured in here: the running size of its own changes."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
-from stepahead.contract.bank import Bank, Column
+from stepahead.contract.bank import Bank, Column, Slots, indices
+from stepahead.contract.compiled import compiled
 from stepahead.contract.records import BoolArray, FloatArray
-from stepahead.experts.rows import Rows
 
-__all__ = ["Unit"]
+__all__ = ["Unit", "inverse_of"]
 
 LEAST, MOST = 1e-290, 1e300
 """Sizes outside are taken as none and as `MOST`: 1/size and 64 × size must stay finite."""
@@ -21,7 +23,8 @@ class Unit(Bank):
     `span` changes are averaged plainly, so that the unit is usable from the second reading on.
 
     Args:
-        span: readings after which the plain average turns into an exponentially weighted one, rate 1/span.
+        span: readings, at most 32,767, after which the plain average turns into an exponentially weighted one, of rate
+            1/span.
         clip: largest change that counts, in units.
         capacity: number of slots to start with.
 
@@ -29,39 +32,50 @@ class Unit(Bank):
         >>> unit = Unit(capacity=1)
         >>> slots = np.array([0])
         >>> for change in (2.0, -2.0, 4.0):
-        ...     unit.update(slots, np.array([change]), np.array([True]))
-        >>> round(float(unit.size[0]), 3), round(float(unit.inverse(slots)[0]), 3)
+        ...     inverse = unit.update(slots, np.array([change]), np.array([False]))
+        >>> round(float(unit.size[0]), 3), round(float(inverse[0]), 3)
         (2.667, 0.375)
     """
 
     size: NDArray[np.float64]
-    changes: NDArray[np.int32]
+    changes: NDArray[np.int16]
 
     def __init__(self, span: int = 500, clip: float = 8.0, capacity: int = 0) -> None:
         self.span = span
         self.clip = clip
-        super().__init__({"size": Column(np.float64), "changes": Column(np.int32)}, capacity)
+        super().__init__({"size": Column(np.float64), "changes": Column(np.int16)}, capacity)
 
-    def update(self, rows: Rows, change: FloatArray, valid: BoolArray) -> None:
+    def update(self, slots: Slots, change: FloatArray, anew: BoolArray) -> FloatArray:
         """Take in one change a series.
 
         Args:
-            rows: distinct slots, [n].
+            slots: int[n], distinct.
             change: float64[n], in the sensor's unit.
-            valid: bool[n], false where there is no change to speak of (first reading, after a gap).
-        """
-        size = self.size[rows]
-        changes = np.minimum(self.changes[rows] + valid, self.span)
-        step = np.abs(change)
-        # The first change that is not zero is taken whole: there is nothing to clip it by.
-        step = np.minimum(step, np.where(size > 0, np.minimum(size, MOST) * self.clip, np.inf))
-        rate = valid / np.maximum(changes, 1)
-        self.size[rows] = np.minimum(size + rate * (step - size), MOST)
-        self.changes[rows] = changes
+            anew: bool[n], true where there is no change to speak of (first reading, after a gap).
 
-    def inverse(self, rows: Rows) -> FloatArray:
-        """1 / size, float64[n]; 0 where nothing has changed yet, so that every scaled change is 0 there."""
-        size = self.size[rows]
-        there = size > LEAST
-        answer: FloatArray = there / np.where(there, size, 1.0)
-        return answer
+        Returns:
+            1 / size, float64[n]; 0 where nothing has changed yet, so that every scaled change is 0 there.
+        """
+        inverse = np.empty(len(slots))
+        _update(indices(slots), self.size, self.changes, change, anew, self.span, self.clip, inverse)
+        return inverse
+
+
+@compiled
+def inverse_of(size: Any) -> Any:
+    """1 / size; 0 where nothing has changed yet."""
+    return 1.0 / size if size > LEAST else 0.0
+
+
+@compiled
+def _update(slots: Any, sizes: Any, changes: Any, change: Any, anew: Any, span: int, clip: float, inverse: Any) -> None:
+    for i in range(len(slots)):
+        slot = slots[i]
+        size, step = sizes[slot], abs(change[i])
+        if not anew[i]:
+            if size > 0:  # the first change that is not zero is taken whole: there is nothing to clip it by
+                step = min(step, min(size, MOST) * clip)
+            changes[slot] = min(changes[slot] + 1, span)
+            size = min(size + 1.0 / changes[slot] * (step - size), MOST)
+            sizes[slot] = size
+        inverse[i] = inverse_of(size)

@@ -6,21 +6,27 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from stepahead.contract.records import FloatArray, SlotArray
+from stepahead.contract.records import BoolArray, FloatArray, SlotArray
 from stepahead.contract.settings import Settings
-from stepahead.forecasting.features import CONTEXT, feature_count, season_steps, window_inputs
+from stepahead.forecasting.hibernation import Hibernation
+from stepahead.forecasting.hidden import HiddenStates, spread_of
+from stepahead.forecasting.hindsight import past_context
+from stepahead.forecasting.residence import Residence
 from stepahead.learning.drift import DriftDetector
+from stepahead.learning.features import CONTEXT, feature_count, season_steps, window_inputs
 from stepahead.learning.gate import Verdict
+from stepahead.learning.material import Material, Sample
 from stepahead.learning.schedule import Schedule
-from stepahead.learning.tuner import Sequences, TuneRequest, TuneResult
+from stepahead.learning.tuner import TuneResult
 from stepahead.network.ensemble import Ensemble, Weights
 from stepahead.network.lstm import NetworkShape
 from stepahead.replay.buffer import ReplayBuffer
-from stepahead.replay.history import History, Windows
+from stepahead.replay.history import History, Standing, Windows
 from stepahead.transform.cadence import Cadence
 from stepahead.transform.calendar import DAY_NS, WEEK_NS
+from stepahead.transform.compress import Compress
+from stepahead.transform.difference import Difference
 from stepahead.transform.standardize import Standardizer
 
 __all__ = ["Banks", "Cohort", "Tally"]
@@ -28,21 +34,28 @@ __all__ = ["Banks", "Cohort", "Tally"]
 OVERLAP = 4
 """Windows of a series start a quarter of a window apart, so each step is learned from in four positions."""
 SIGNAL_READINGS = 16
-"""Errors averaged to one signal for the drift detector: it costs about a microsecond a signal."""
+SIGNALS_PER_TURN = 4
+"""Errors averaged to one signal for the drift detector: 16, and a quarter of the series where that is more. The
+detector takes some microseconds a signal; at 10,000 series it was 5% of a step with 16."""
+THINNED_SERIES = 1000
+"""From twice so many series on, windows of a series start farther apart, so that a round completes hardly more than
+those of 1,000 series would: a fine-tune draws 768, and cutting one of every twelfth series a round was 9% of a step."""
 EXAMINED_UNITS = 64
-RECOMPUTED_SERIES = 1024
-"""Most series whose hidden state is recomputed at an adoption. Beyond, states of the old weights live on under the
-new ones, which a few small gradient steps have moved little, and fade within the LSTM's own memory."""
 
 
 @dataclass(frozen=True, slots=True)
 class Banks:
-    """The engine's banks that a cohort reads."""
+    """The engine's banks that a cohort reads, and how it bounds what it makes of them."""
 
+    residence: Residence
     cadence: Cadence
+    compress: Compress
+    difference: Difference
     scaler: Standardizer
+    level: Standardizer
     history: History
-    hidden: NDArray[np.float32]
+    hidden: HiddenStates
+    clip: float
 
 
 @dataclass(slots=True)
@@ -88,61 +101,81 @@ class Cohort:
         self._generator = np.random.Generator(np.random.PCG64(seed + 1))
         self._optimisers: list[Weights] = []
         self._errors = np.empty(0)
+        self._added_at_drift = 0
+        # These change only where a fine-tune is due, so that they do not depend on how batches are cut.
+        self._thinning = 1
+        self._spread = 1
 
     @property
     def stride(self) -> int:
         """Steps between the starts of two windows of a series."""
-        return max(1, self._settings.learning.window_steps // OVERLAP)
+        return max(1, self._settings.learning.window_steps // OVERLAP) * self._thinning
 
-    def due(self, units: SlotArray, history: History) -> SlotArray:
-        """Those units that have just completed a window; they come up in turn, not together."""
-        turn = (history.cursor[units] + units * 7) % self.stride == 0
-        return self.complete(units[turn], history)
+    def due(self, units: SlotArray, banks: Banks) -> BoolArray:
+        """Which units have just completed a window; they come up in turn, not together."""
+        return banks.history.complete(units, self.members, self.stride, banks.residence.series[units])
 
     def observe_errors(self, scaled: FloatArray) -> None:
-        """Note the errors of scored readings, in units of their series' usual error, in order of arrival."""
-        if self._settings.learning.drift and len(scaled):
-            self._errors = np.concatenate((self._errors, scaled))
+        """Note the errors of readings, in units of their series' usual error, in order of arrival; NaN: not known."""
+        if self._settings.learning.drift:
+            self._errors = np.concatenate((self._errors, scaled[~np.isnan(scaled)]))
 
-    def look_for_drift(self, position: int) -> None:
-        """Feed what was noted to the drift detector; a drift brings the next fine-tune forward."""
-        signals = len(self._errors) // SIGNAL_READINGS
+    def look_for_drift(self, position: int) -> bool:
+        """Feed what was noted to the drift detector; whether it found one, which brings the next fine-tune forward."""
+        each = max(SIGNAL_READINGS, self.series // SIGNALS_PER_TURN)
+        signals = len(self._errors) // each
         if not signals:
-            return
-        head = self._errors[: signals * SIGNAL_READINGS].reshape(signals, SIGNAL_READINGS)
-        self._errors = self._errors[signals * SIGNAL_READINGS :]
+            return False
+        head = self._errors[: signals * each].reshape(signals, each)
+        self._errors = self._errors[signals * each :]
         drifts = sum(self.drift.update(head.mean(axis=1)))
         if drifts:
             self.tally.drifts += drifts
+            if not self.schedule.hurried:
+                self._added_at_drift = self.replay.added
             self.schedule.drifted(position, self.series)
+        return drifts > 0
 
-    def request(self, banks: Banks, units: SlotArray) -> TuneRequest | None:
+    def draw(self, banks: Banks, units: SlotArray, hibernation: Hibernation) -> Material | None:
         """Draw the material of the next fine-tune; None while there is nothing to learn from.
 
         Args:
             banks: of the engine, as they stand now.
-            units: int32[U], first slots of this cohort's units.
+            units: int32[U], first slots of this cohort's units that are not silent.
+            hibernation: knows of those that are away, too.
         """
+        self._thinning = max(1, self.series // THINNED_SERIES)
+        self._spread = spread_of(self.series)
         exam_units = self.complete(units, banks.history)
         if not len(self.replay) or not len(exam_units):
             return None
         learning, replay = self._settings.learning, self._settings.replay
         self.tally.begun += 1
-        networks, steps = self.ensemble.members, learning.steps
-        each = -(-learning.windows // self.members)
-        recent = len(units) * -(-replay.recent_steps // self.stride)
-        batches = [
-            [
-                self._sequences(self.replay.sample(each, replay.recent_share, recent), banks, exam=False)
-                for _ in range(steps)
-            ]
-            for _ in range(networks)
-        ]
-        chosen = self._generator.permutation(len(exam_units))[:EXAMINED_UNITS]
-        exam = self._sequences(newest_windows(exam_units[np.sort(chosen)], self.members, banks), banks, exam=True)
-        return TuneRequest(
-            self.name, self.tally.begun, self.shape, self.ensemble.weights, self._optimisers, batches, exam
+        recent, recent_share = len(units) * -(-replay.recent_steps // self.stride), replay.recent_share
+        if self.schedule.hurried:  # after a drift only what came since is worth learning
+            recent, recent_share = self._windows_since_drift(), 1.0
+        lessons = self.replay.sample(
+            -(-learning.windows // self.members), recent_share, recent, batches=self.ensemble.members * learning.steps
         )
+        chosen = self._generator.permutation(len(exam_units))[:EXAMINED_UNITS]
+        exam = newest_windows(exam_units[np.sort(chosen)], self.members, banks)
+        return Material(
+            self.name,
+            self.tally.begun,
+            self.shape,
+            self.ensemble.weights,
+            self._optimisers,
+            sample_of(lessons, hibernation),
+            learning.steps,
+            sample_of(exam, hibernation),
+            self._settings.transform.clip,
+            learning.held_out,
+            self.schedule.since_drift,
+        )
+
+    def _windows_since_drift(self) -> int:
+        """Windows that reach past the change: those that were completed since it was found, and one a unit before."""
+        return self.replay.added - self._added_at_drift + self.series // (self.members * self._thinning)
 
     def adopt(self, result: TuneResult, verdict: Verdict) -> None:
         """Swap in the members that passed the gate, with their optimisers."""
@@ -158,50 +191,29 @@ class Cohort:
         self.ensemble.adopt(weights, self.ensemble.version + 1)
         self.tally.adopted += 1
 
-    def recompute_hidden(self, banks: Banks, units: SlotArray) -> None:
-        """Run the new weights over each series' newest steps, from a blank state to today's.
+    def renew(self, banks: Banks, units: SlotArray) -> None:
+        """Make hidden states anew where it is the turn of their units: what today's weights make of a window's steps.
 
-        A series whose run is shorter than a window keeps its state: it came from the old weights less than a window
-        of steps ago and is replaced at the next adoption.
+        The newest step is left out: it has been noted and is about to be taken. A unit whose run is shorter than a
+        window keeps its states until it is long enough.
+
+        Args:
+            banks: of the engine; each unit's newest step is in the history.
+            units: int32[U], first slots of units that speak and whose states began under other weights.
         """
-        units = self.complete(units, banks.history)
-        if not len(units) or len(units) * self.members > RECOMPUTED_SERIES:
+        units = self.complete(units[in_turn(units, banks, self._spread)], banks.history)
+        if not len(units):
             return
         windows = newest_windows(units, self.members, banks)
-        scale, center = self._scales(windows, banks)
-        inputs, _ = window_inputs(windows, scale, center, self._settings.transform.clip)
-        slots = windows.series.ravel()
-        banks.hidden[slots] = self.ensemble.run(inputs, slots)
+        slots, shape = members_of(units, self.members).ravel(), windows.series.shape
+        scale, center = banks.scaler.scale(slots).reshape(shape), banks.scaler.center(slots).reshape(shape)
+        inputs, _ = window_inputs(windows, scale, center, banks.clip)
+        self.ensemble.rerun(np.ascontiguousarray(inputs[:, :-1]), windows.series.ravel(), banks.hidden.state, slots)
+        banks.hidden.version[slots] = self.ensemble.version
 
     def complete(self, units: SlotArray, history: History) -> SlotArray:
         """Those units whose members all have a window's run."""
-        runs = history.run[units[:, None] + np.arange(self.members)]
-        return np.asarray(units[(runs >= history.steps).all(axis=1)])
-
-    def _scales(self, windows: Windows, banks: Banks) -> tuple[FloatArray, FloatArray]:
-        slots = windows.series.ravel()
-        shape = windows.series.shape
-        return banks.scaler.scale(slots).reshape(shape), banks.scaler.center(slots).reshape(shape)
-
-    def _sequences(self, windows: Windows, banks: Banks, exam: bool) -> Sequences:
-        """Inputs and targets of windows: an exam scores each series' newest steps, training everything before."""
-        scale, center = self._scales(windows, banks)
-        inputs, diff = window_inputs(windows, scale, center, self._settings.transform.clip)  # [B, T, F], [B, T]
-        B, T = diff.shape
-        horizon, held_out = self.shape.horizon, self._settings.learning.held_out
-        slots = windows.series.ravel()
-        end_ns = np.repeat(windows.end_ns, self.members)
-        period_ns = np.maximum(np.repeat(windows.period_ns, self.members), 1)
-        age = (banks.cadence.last_ns[slots] - end_ns) // period_ns  # [B], steps from the window's end to now
-        age = np.minimum(age, 1 << 30)
-        targets = np.zeros((B, T - 1, horizon), np.float32)
-        weight = np.zeros((B, T - 1, horizon), np.float32)
-        for k in range(horizon):
-            targets[:, : T - 1 - k, k] = diff[:, 1 + k :]
-            steps_to_now = age[:, None] + np.arange(T - 2 - k, -1, -1)  # [B, T - 1 - k]
-            newest = steps_to_now < held_out
-            weight[:, : T - 1 - k, k] = newest if exam else ~newest
-        return Sequences(inputs[:, :-1], slots.astype(np.int64), targets, weight)
+        return np.asarray(units[history.complete(units, self.members)])
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that learns, generators included."""
@@ -216,6 +228,9 @@ class Cohort:
             "series": self.series,
             "generator": json.dumps(self._generator.bit_generator.state),
             "errors": self._errors.copy(),
+            "added_at_drift": self._added_at_drift,
+            "thinning": self._thinning,
+            "spread": self._spread,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -229,20 +244,49 @@ class Cohort:
         self.series = int(state["series"])
         self._generator.bit_generator.state = json.loads(state["generator"])
         self._errors = np.array(state["errors"])
+        self._added_at_drift = int(state["added_at_drift"])
+        self._thinning = int(state["thinning"])
+        self._spread = int(state["spread"])
 
 
 def newest_windows(units: SlotArray, members: int, banks: Banks) -> Windows:
     """Cut the newest window of each of these units out of their history."""
     cadence, history = banks.cadence, banks.history
-    period_ns = cadence.period_ns(units)
-    return history.windows(
-        (units[:, None] + np.arange(members)).astype(np.int32),
+    together = members_of(units, members)
+    slots = together.ravel()
+    last = banks.compress.apply(cadence.last_value[slots])
+    seasons = (season_steps(span_ns, cadence.period_ns(slots), history.memory) for span_ns in (DAY_NS, WEEK_NS))
+    past = history.differences(slots, Standing(last, banks.difference.order[slots]), *seasons)
+    context = past_context(history, slots, last, past[0], banks.scaler, banks.level, banks.clip)
+    diff, day, week, profile = (column.reshape(*together.shape, history.steps) for column in past)
+    return Windows(
+        series=banks.residence.series[together],
         end_ns=cadence.last_ns[units],
-        period_ns=period_ns,
+        period_ns=cadence.period_ns(units),
         span_ns=cadence.span_ns(units),
-        day_steps=season_steps(DAY_NS, period_ns, history.memory),
-        week_steps=season_steps(WEEK_NS, period_ns, history.memory),
+        diff=diff,
+        day=day,
+        week=week,
+        profile=profile,
+        context=context.reshape(*together.shape, *context.shape[1:]),
     )
+
+
+def members_of(units: SlotArray, members: int) -> SlotArray:
+    """Slots of the members of units, int32[U, G], from the first one of each."""
+    return np.asarray(units[:, None] + np.arange(members, dtype=np.int32))
+
+
+def in_turn(units: SlotArray, banks: Banks, every: int) -> BoolArray:
+    """Of which units it is the turn, where it is that of each at one in so many of its steps, not of all together."""
+    return np.asarray((banks.history.cursor[units] + banks.residence.series[units] * 7) % every == 0)
+
+
+def sample_of(windows: Windows, hibernation: Hibernation) -> Sample:
+    """Windows with today's view of their series."""
+    scale, center, last_ns = hibernation.standing(windows.series.ravel())
+    shape = windows.series.shape
+    return Sample(windows, scale.reshape(shape), center.reshape(shape), last_ns.reshape(shape))
 
 
 def _chosen(verdict: Verdict, new: Sequence[Weights], old: Sequence[Weights]) -> list[Weights]:

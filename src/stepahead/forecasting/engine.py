@@ -7,22 +7,27 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stepahead.contract.bank import Bank, Column, Composite
+from stepahead.contract.bank import Composite
 from stepahead.contract.errors import StateError
+from stepahead.contract.flags import every, some
 from stepahead.contract.reasons import DropCounter, Reason
-from stepahead.contract.records import FloatArray, Forecasts, IntArray, Readings, SlotArray, Status
+from stepahead.contract.records import BoolArray, FloatArray, Forecasts, Readings, SlotArray, Status
 from stepahead.contract.settings import Settings
 from stepahead.experts.panel import Panel
 from stepahead.forecasting.cohort import Cohort
+from stepahead.forecasting.hibernation import Hibernation
 from stepahead.forecasting.pipeline import Pipeline, Turn
+from stepahead.forecasting.residence import AWAY, Residence
 from stepahead.forecasting.rounds import split_rounds
 from stepahead.forecasting.series import SeriesTable
 from stepahead.learning.gate import judge
 from stepahead.learning.trainer import InlineTrainer, Trainer
 from stepahead.learning.tuner import TuneResult
 from stepahead.transform.cadence import Cadence
+from stepahead.transform.difference import differencer
 from stepahead.transform.stationarity import OrderDecision
 from stepahead.uncertainty.conformal import Conformal
+from stepahead.uncertainty.usual import UsualError
 
 __all__ = ["Engine", "Outlook"]
 
@@ -30,47 +35,10 @@ DRIFT_EVERY = 64
 """In the deterministic setting drift is looked for at multiples of so many readings, wherever batches are cut."""
 
 
-ERROR_MEMORY = 1000
-"""Readings over which the usual size of a series' error is averaged: long, so that a rise stands out for a while."""
-ERRORS_TO_KNOW = 24
-LARGEST_RATIO = 8.0
-
-
-class Published(Bank):
-    """The newest published forecast of each series, which its next reading is scored against."""
-
-    value: FloatArray
-    waiting: NDArray[np.bool_]
-    usual_error: FloatArray
-    errors_seen: IntArray
-
-    def __init__(self, capacity: int = 0) -> None:
-        columns = {
-            "value": Column(np.float64),
-            "waiting": Column(np.bool_),
-            "usual_error": Column(np.float64),
-            "errors_seen": Column(np.int64),
-        }
-        super().__init__(columns, capacity)
-
-    def score(self, slots: SlotArray, value: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Compare readings with what was forecast for them.
-
-        Returns:
-            The errors float64[n] in the sensor's unit, NaN where nothing was forecast, and their size in units of the
-            series' usual error, at most 8; NaN while that is not known.
-        """
-        error = np.where(self.waiting[slots], value - self.value[slots], np.nan)
-        scored = np.flatnonzero(self.waiting[slots])
-        at = slots[scored]
-        size, usual, seen = np.minimum(np.abs(error[scored]), 1e150), self.usual_error[at], self.errors_seen[at]
-        known = (seen >= ERRORS_TO_KNOW) & (usual > 1e-150)
-        ratio = np.full(len(slots), np.nan)
-        bounded = np.where(known, np.minimum(size, LARGEST_RATIO * usual), size)
-        ratio[scored] = np.where(known, bounded / np.maximum(usual, 1e-150), np.nan)
-        self.usual_error[at] = usual + np.maximum(1 / (seen + 1), 1 / ERROR_MEMORY) * (bounded - usual)
-        self.errors_seen[at] = seen + 1
-        return error, ratio
+BLOCK = 8192
+"""Readings taken through all banks at once: their working arrays stay in the third-level cache."""
+LARGEST_VALUE = 1e100
+"""Larger readings are no measurements, and their squares and sums would not be finite."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +48,7 @@ class Outlook:
     Attributes:
         names: E names.
         value: float64[n, E], forecasts in the sensor's unit.
-        weights: float64[n, E], shares in what is published; 0 for an expert that is not ready, and for `lstm`, which
+        weights: float64[n, E], shares in what is published; 0 for an expert that is not ready, for `lstm`, which
             is the mean of the network's members.
     """
 
@@ -118,37 +86,58 @@ class Engine:
         self.cohorts = [
             Cohort(name, self.table.members_of(number), settings, number) for number, name in enumerate(names)
         ]
+        self._residence = Residence(self.table)
         self._cadence = Cadence(settings.cadence)
-        self._pipeline = Pipeline(settings, self.table, self._cadence, self.cohorts)
-        self._panel = Panel(settings.experts, settings.network.members)
+        remembered = settings.replay.memory_steps + differencer(settings.transform).reach
+        self._panel = Panel(settings.experts, settings.network.members, remembered=remembered)
+        self._pipeline = Pipeline(
+            settings, self.table, self._residence, self._cadence, self.cohorts, self._panel.changes
+        )
         self._conformal = Conformal(settings.interval)
-        self._published = Published()
+        self._usual = UsualError()
         self._parts = Composite(
             {
                 "cadence": self._cadence,
                 "panel": self._panel,
                 "conformal": self._conformal,
-                "published": self._published,
+                "usual": self._usual,
             }
         )
         self._next_look = DRIFT_EVERY
-        self._grow()
+        of_a_series = {**self._parts.parts, **self._pipeline.parts.parts, "panel": self._panel.of_every_series}
+        self.hibernation = Hibernation(
+            settings.engine.silent_after_s,
+            settings.experts.long_series if settings.experts.autoregression else 0,
+            self.table,
+            self._residence,
+            Composite(of_a_series),
+            self._cadence,
+            self._pipeline.banks.scaler,
+        )
+        self._settle()
 
     def intern(self, key: str) -> int:
-        """Slot of a series key, made if it is new; `contract.records.REFUSED` when there are too many."""
+        """Number of a series key, given if it is new; `contract.records.REFUSED` when there are too many."""
         return self.table.intern(key)
 
     def step(self, batch: Readings) -> Forecasts:
         """Take a batch: score what was forecast for it, learn from it, forecast what comes next.
 
         Args:
-            batch: readings of interned series, values finite, in order of arrival. Duplicates and late readings are
-                counted in `drops` and get no forecast.
+            batch: readings of interned series, in order of arrival. Duplicates, late readings and values beyond
+                ±1e100 or not finite are counted in `drops` and get no forecast.
 
         Returns:
             One forecast per accepted reading, in order of arrival.
         """
-        self._grow()
+        self._settle()
+        fit = np.abs(batch.value) <= LARGEST_VALUE
+        if not every(fit):
+            self.drops[Reason.VALUE_TOO_LARGE] += len(batch) - int(np.count_nonzero(fit))
+            forecasts = self.step(batch[np.flatnonzero(fit)])
+            forecasts.reading[:] = np.flatnonzero(fit)[forecasts.reading]
+            return forecasts
+        self.hibernation.fetch(batch.series)
         parts: list[Forecasts] = []
         start = 0
         while start < len(batch) or not parts:
@@ -158,10 +147,20 @@ class Engine:
             self.position += len(parts[-1])
             self._learn()
             start = end
+        self.hibernation.turn(self.position, self._pipeline.undecided)
         return parts[0] if len(parts) == 1 else Forecasts.concatenate(parts)
 
-    def outlook(self, slots: SlotArray) -> Outlook:
-        """What each expert expects of the next reading of these series, and its weight; changes nothing."""
+    def here(self, series: SlotArray) -> BoolArray:
+        """Which of these series are in memory: not new since the last step, nor silent for so long that they went."""
+        known = series < len(self._residence.slot)
+        return np.asarray(known & (self._residence.slot[np.where(known, series, 0)] != AWAY))
+
+    def outlook(self, series: SlotArray) -> Outlook:
+        """What each expert expects of the next reading of series that are `here`, and its weight; changes nothing.
+
+        One more bears no weight: the mean of the network's members.
+        """
+        slots = self._residence.slot[series]
         value, weights = self._panel.outlook(slots)
         own = len(self._panel.names) - self.settings.network.members
         value = np.column_stack((value, value[:, own:].mean(axis=1)))
@@ -171,15 +170,26 @@ class Engine:
     @property
     def decisions(self) -> dict[str, OrderDecision]:
         """Series key -> how its order of differencing was chosen; empty unless `transform.order` is "auto"."""
-        return {self.table.keys[slot]: decision for slot, decision in self._pipeline.decisions.items()}
+        return {self.table.keys[number]: decision for number, decision in self._pipeline.decisions.items()}
+
+    def order_of(self, series: int) -> tuple[OrderDecision | None, int]:
+        """How the order of differencing of a series that is `here` was chosen, and the order.
+
+        The former is None where it is the setting's, or not chosen yet.
+        """
+        return self._pipeline.decisions.get(series), self._pipeline.order_of(int(self._residence.slot[series]))
 
     def close(self) -> None:
         """End the trainer."""
         self._trainer.close()
 
-    def _grow(self) -> None:
+    def _settle(self) -> None:
+        """Make room for the series that are new."""
+        self._residence.settle()
+        if self._parts.capacity == self._residence.capacity:
+            return
         for part in (self._parts, self._pipeline.parts):
-            part.grow(self.table.capacity)
+            part.grow(self._residence.capacity)
 
     def _readings_to_event(self, at_most: int) -> int:
         """How many readings may be taken at once: in the deterministic setting events have fixed positions."""
@@ -200,32 +210,38 @@ class Engine:
     def _step_part(self, batch: Readings, offset: int) -> Forecasts:
         rounds = split_rounds(batch.series, self.table.unit[batch.series], batch.time_ns)
         errors = np.full(len(batch), np.nan)
+        if len(self.cohorts) == 1:  # members of a group must stay together
+            rounds = [rows[at : at + BLOCK] for rows in rounds for at in range(0, len(rows), BLOCK)]
         parts = [self._round(batch[rows], rows, errors) for rows in rounds or [np.arange(0)]]
         self._pipeline.remember()
         for number, cohort in enumerate(self.cohorts):
-            cohort.observe_errors(errors[~np.isnan(errors) & (self.table.cohort[batch.series] == number)])
-        forecasts = parts[0] if len(parts) == 1 else Forecasts.concatenate(parts)
-        if len(parts) > 1:
-            forecasts = forecasts[np.argsort(forecasts.reading, kind="stable")]
-        forecasts.reading[:] += offset
+            cohort.observe_errors(
+                errors if len(self.cohorts) == 1 else errors[self.table.cohort[batch.series] == number]
+            )
+        if len(parts) == 1:
+            forecasts = parts[0]
+        else:
+            forecasts = Forecasts.concatenate(parts)
+            if bool((np.diff(forecasts.reading) < 0).any()):
+                forecasts = forecasts[np.argsort(forecasts.reading, kind="stable")]
+        if offset:
+            forecasts.reading[:] += offset
         return forecasts
 
     def _round(self, readings: Readings, rows: NDArray[np.intp], errors: FloatArray) -> Forecasts:
         """One reading of each of some distinct series: score first, learn after, then forecast."""
         turn = self._arrive(readings, rows)
-        slots, value, published = turn.slots, turn.value, self._published
+        slots, value = turn.slots, turn.value
 
-        published.waiting[slots[turn.reset]] = False
-        self._conformal.reset_dynamics(slots[turn.reset])
-        error, errors[turn.rows] = published.score(slots, value)
+        if some(turn.reset):
+            self._conformal.reset_dynamics(slots[turn.reset])
         judgement = self._conformal.update(slots, value)
+        errors[turn.rows] = self._usual.update(slots, judgement.error)
         self._panel.update(slots, value, turn.time_ns, turn.period_ns, turn.reset)
 
         answer = self._pipeline.advance(turn)
         forecast = self._panel.forecast(slots, answer.members, answer.ready)
         lower, upper = self._conformal.forecast(slots, forecast)
-        published.value[slots] = forecast
-        published.waiting[slots] = True
         # Steps beyond the first are the network's, moved by what the mixture knew better about the first.
         path = answer.path + (forecast - answer.path[:, 0])[:, None]
         path[:, 0] = forecast
@@ -233,43 +249,51 @@ class Engine:
         warm = answer.ready & self._conformal.ready(slots)
         return Forecasts(
             reading=turn.rows.astype(np.int64),
-            series=slots,
+            series=turn.series,
             issued_at_ns=turn.time_ns,
-            valid_at_ns=self._cadence.valid_at(slots),
+            valid_at_ns=turn.due_ns,
             value=path,
+            mean=self._panel.mean(slots),
             lower=lower,
             upper=upper,
             observed=value,
-            error=error,
+            error=judgement.error,
             anomaly=judgement.anomaly,
             score=judgement.p,
-            status=np.where(warm, Status.OK, Status.WARMING).astype(np.int8),
-            model=versions[self.table.cohort[slots]],
-            id=self.table.reading_id(slots, turn.time_ns, value),
+            status=np.where(warm, np.int8(Status.OK), np.int8(Status.WARMING)),
+            model=versions[self.table.cohort[turn.series]],
+            id=self.table.reading_id(turn.series, turn.time_ns, value),
         )
 
     def _arrive(self, readings: Readings, rows: NDArray[np.intp]) -> Turn:
         """Judge the readings' times; drop and count what is repeated or late; count series at their birth."""
-        arrival = self._cadence.update(readings.series, readings.time_ns, readings.value)
-        kept: Any = slice(None)
-        if not arrival.accepted.all():
+        slots = self._residence.slot[readings.series]
+        arrival = self._cadence.update(slots, readings.time_ns, readings.value)
+        turn = Turn(
+            rows=rows,
+            series=readings.series,
+            slots=slots,
+            time_ns=readings.time_ns,
+            value=readings.value,
+            before=arrival.before,
+            elapsed=arrival.elapsed,
+            gap=arrival.gap,
+            reset=arrival.reset,
+            first=arrival.first,
+            period_ns=arrival.period_ns,
+            due_ns=arrival.due_ns,
+            span_ns=arrival.span_ns,
+        )
+        if not every(arrival.accepted):
             self.drops[Reason.DUPLICATE] += int(arrival.duplicate.sum())
             self.drops[Reason.LATE] += int(arrival.late.sum())
-            kept = np.flatnonzero(arrival.accepted)
-        slots = readings.series[kept]
-        newborn = slots[self._cadence.seen(slots) == 1]
-        for number in self.table.cohort[newborn].tolist():
-            self.cohorts[number].series += 1
-        return Turn(
-            rows=rows[kept],
-            slots=slots,
-            time_ns=readings.time_ns[kept],
-            value=readings.value[kept],
-            elapsed=arrival.elapsed[kept],
-            gap=arrival.gap[kept],
-            reset=arrival.reset[kept],
-            period_ns=self._cadence.period_ns(slots),
-        )
+            turn = turn[np.flatnonzero(arrival.accepted)]
+        if some(turn.first):
+            for number in self.table.cohort[turn.series[turn.first]].tolist():
+                self.cohorts[number].series += 1
+        if len(turn):
+            self.hibernation.heard(turn.slots, int(turn.time_ns.max()))
+        return turn
 
     def _learn(self) -> None:
         """Look for drift and begin fine-tunes that are due."""
@@ -277,39 +301,39 @@ class Engine:
             self._pipeline.decide_orders(self.position)
         if not self._deterministic or self.position >= self._next_look:
             self._next_look = (self.position // DRIFT_EVERY + 1) * DRIFT_EVERY
-            for cohort in self.cohorts:
-                cohort.look_for_drift(self.position)
+            for number, cohort in enumerate(self.cohorts):
+                if cohort.look_for_drift(self.position):
+                    units = self._units_of(number)
+                    self._panel.unsettle((units[:, None] + np.arange(cohort.members)).ravel())
         for number, cohort in enumerate(self.cohorts):
             if cohort.schedule.remaining(self.position) == 0 and not self._trainer.busy:
                 cohort.schedule.begun(self.position, cohort.series)
-                request = cohort.request(self._pipeline.banks, self._units_of(number))
-                if request is not None:
-                    self._trainer.submit(request)
+                material = cohort.draw(self._pipeline.banks, self._units_of(number), self.hibernation)
+                if material is not None:
+                    self._trainer.submit(material)
                     if self._deterministic:
                         self._adopt(self._trainer.wait())
 
     def _units_of(self, number: int) -> SlotArray:
-        """First slots of the units of a cohort that have been heard of."""
-        n = len(self.table)
-        slots = np.arange(n, dtype=np.int32)
-        ours = (self.table.cohort[:n] == number) & (self.table.unit[:n] == slots) & (self._cadence.seen(slots) > 0)
-        return np.asarray(slots[ours])
+        """First slots of the units of a cohort that have been heard of and have not been silent for long."""
+        firsts = self._residence.firsts()
+        ours = (self.table.cohort[self._residence.series[firsts]] == number) & (self._cadence.seen(firsts) > 0)
+        return np.asarray(firsts[ours & ~self.hibernation.silent(firsts)])
 
     def _adopt(self, result: TuneResult | None) -> None:
         """Let the gate judge a fine-tune, and swap the weights in if it passes: between two batches, never within."""
         if result is None:
             return
-        for number, cohort in enumerate(self.cohorts):
+        for cohort in self.cohorts:
             if cohort.name == result.cohort:
-                verdict = judge(result)
-                cohort.adopt(result, verdict)
-                if verdict.any:
-                    cohort.recompute_hidden(self._pipeline.banks, self._units_of(number))
+                cohort.adopt(result, judge(result))
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that a run would go on from, as a tree of arrays, numbers and text; settings excluded."""
         return {
             "series": self.table.state_dict(),
+            "residence": self._residence.state_dict(),
+            "hibernation": self.hibernation.state_dict(),
             "position": self.position,
             "next_look": self._next_look,
             "drops": self.drops.as_dict(),
@@ -327,6 +351,8 @@ class Engine:
         if set(state["cohorts"]) != {cohort.name for cohort in self.cohorts}:
             raise StateError(f"stored groups {sorted(state['cohorts'])} are not those of the settings")
         self.table.load_state_dict(state["series"])
+        self._residence.load_state_dict(state["residence"])
+        self.hibernation.load_state_dict(state["hibernation"])
         self.position = int(state["position"])
         self._next_look = int(state["next_look"])
         self.drops = DropCounter({Reason(name): count for name, count in state["drops"].items()})
@@ -334,4 +360,4 @@ class Engine:
         self._pipeline.load_state_dict(state["pipeline"])
         for cohort in self.cohorts:
             cohort.load_state_dict(state["cohorts"][cohort.name])
-        self._grow()
+        self._settle()

@@ -7,18 +7,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stepahead.contract.bank import Bank, Column, Composite
+from stepahead.contract.bank import Composite
+from stepahead.contract.changes import Changes
+from stepahead.contract.flags import every, some
 from stepahead.contract.records import BoolArray, FloatArray, IntArray, SlotArray
 from stepahead.contract.settings import Settings
+from stepahead.contract.within import within
 from stepahead.forecasting.cohort import Banks, Cohort, newest_windows
-from stepahead.forecasting.features import CONTEXT, bounded_ratio, season_steps, step_inputs
+from stepahead.forecasting.hidden import HiddenStates
+from stepahead.forecasting.residence import Residence
 from stepahead.forecasting.series import SeriesTable
-from stepahead.replay.history import History, Windows
+from stepahead.learning.features import describe, season_steps, step_inputs
+from stepahead.replay.history import History, Standing, Windows
 from stepahead.transform.cadence import Cadence
 from stepahead.transform.calendar import DAY_NS, WEEK_NS
 from stepahead.transform.compress import Compress
-from stepahead.transform.difference import Difference
-from stepahead.transform.levels import SPANS, Levels
+from stepahead.transform.difference import differencer
+from stepahead.transform.levels import Levels
+from stepahead.transform.repeats import Repeats
 from stepahead.transform.standardize import standardizer
 from stepahead.transform.stationarity import OrderDecision, choose_order
 
@@ -29,39 +35,68 @@ READINGS_PER_DECISION = 1000
 milliseconds a series."""
 
 
-DISTANCE_UNITS = np.sqrt(np.array(SPANS) / 4)
-"""A random walk's distance from a running level of span s has this deviation, in units of its change's."""
-
-
 @dataclass(frozen=True, slots=True)
 class Turn:
     """One accepted reading of each of n distinct series.
 
     Attributes:
         rows: int[n], rows of the batch.
-        slots: int32[n].
+        series: int32[n], their numbers.
+        slots: int32[n], where they are in the banks.
         time_ns: int64[n].
         value: float64[n], sensor's unit.
+        before: float64[n], value of the reading before; its own where there is none.
         elapsed: float64[n], periods since the reading before.
         gap: bool[n], whether a gap came before.
         reset: bool[n], whether it was so long that dynamics start anew.
+        first: bool[n], whether nothing was before.
         period_ns: int64[n], 0 = unknown.
+        due_ns: int64[n], when the next reading is due.
+        span_ns: int64[n], since the first reading.
     """
 
     rows: NDArray[np.intp]
+    series: SlotArray
     slots: SlotArray
     time_ns: IntArray
     value: FloatArray
+    before: FloatArray
     elapsed: FloatArray
     gap: BoolArray
     reset: BoolArray
+    first: BoolArray
     period_ns: IntArray
+    due_ns: IntArray
+    span_ns: IntArray
 
     def __len__(self) -> int:
         return len(self.slots)
 
     def __getitem__(self, at: NDArray[np.intp]) -> "Turn":
         return Turn(*(getattr(self, name)[at] for name in self.__slots__))
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What the network is given: a turn of n series, differenced.
+
+    Attributes:
+        turn: the readings.
+        image: float64[n], their values, transformed.
+        diff: float64[n], differences.
+        context: float64[n, C], as `features.CONTEXT`.
+        scale, center: float64[n], of the differences.
+    """
+
+    turn: Turn
+    image: FloatArray
+    diff: FloatArray
+    context: FloatArray
+    scale: FloatArray
+    center: FloatArray
+
+    def __getitem__(self, at: NDArray[np.intp]) -> "Step":
+        return Step(*(getattr(self, name)[at] for name in self.__slots__))
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,171 +114,214 @@ class NetworkAnswer:
     ready: BoolArray
 
 
-class HiddenStates(Bank):
-    """(h, c) of every member for every series: float32[capacity, M, 2, L, H]."""
-
-    state: NDArray[np.float32]
-
-    def __init__(self, shape: tuple[int, ...], capacity: int = 0) -> None:
-        super().__init__({"state": Column(np.float32, shape)}, capacity)
-
-
 class Pipeline:
     """Transforms, history and hidden states of all series, around the networks of the cohorts.
 
     Args:
         settings: all of them.
         table: which series belong together.
+        residence: which series are in which slots.
         cadence: the engine's; read only.
-        cohorts: whose networks are stepped; cohort i serves the slots with `table.cohort == i`.
+        cohorts: whose networks are stepped; cohort i serves the series with `table.cohort == i`.
+        changes: of the values, somebody else's, the newest reading included when its turn comes.
     """
 
-    def __init__(self, settings: Settings, table: SeriesTable, cadence: Cadence, cohorts: Sequence[Cohort]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        table: SeriesTable,
+        residence: Residence,
+        cadence: Cadence,
+        cohorts: Sequence[Cohort],
+        changes: Changes,
+    ) -> None:
         transform, network = settings.transform, settings.network
         self._settings = settings
         self._table = table
+        self._residence = residence
         self._cohorts = cohorts
         self._clip = transform.clip
         self._auto_order = transform.order == "auto"
         self._compress = Compress(transform.before)
-        self._difference = Difference(transform.seasonal_lag, 1 if transform.order == "auto" else transform.order)
+        self._difference = differencer(transform)
         self._scaler = standardizer(transform, centered=False)
         self._level = standardizer(transform.model_copy(update={"scaling": "ewm"}), centered=True)
         self._levels = Levels()
-        self._history = History(settings.learning.window_steps, settings.replay.memory_steps, len(CONTEXT))
-        self._hidden = HiddenStates((network.members, 2, network.layers, network.hidden))
+        self._repeats = Repeats()
+        # What was transformed first needs a ring of its own: its changes are other ones.
+        self._images = None if transform.before == "none" else Changes(changes.length)
+        self._history = History(settings.learning.window_steps, self._images or changes, transform.seasonal_lag)
+        self._hidden = HiddenStates(network.members, network.layers, network.hidden)
         self.parts = Composite(
             {
                 "difference": self._difference,
                 "scaler": self._scaler,
                 "level": self._level,
                 "levels": self._levels,
+                "repeats": self._repeats,
                 "history": self._history,
                 "hidden": self._hidden,
+                **({} if self._images is None else {"images": self._images}),
             }
         )
         self._cadence = cadence
         self._completed: list[tuple[Cohort, NDArray[np.intp], Windows]] = []
-        self._undecided: list[int] = []
+        self.undecided: list[int] = []
+        """Numbers of series whose order of differencing is to be chosen next (`transform.order = "auto"`)."""
         self._decided_at = 0
         self.decisions: dict[int, OrderDecision] = {}
-        """Slot -> how its order of differencing was chosen (`transform.order = "auto"`)."""
+        """Number of a series -> how its order of differencing was chosen."""
 
     @property
     def banks(self) -> Banks:
         """What cohorts read."""
-        return Banks(self._cadence, self._scaler, self._history, self._hidden.state)
+        return Banks(
+            self._residence,
+            self._cadence,
+            self._compress,
+            self._difference,
+            self._scaler,
+            self._level,
+            self._history,
+            self._hidden,
+            self._clip,
+        )
+
+    def order_of(self, slot: int) -> int:
+        """Order of differencing that a series has now."""
+        return int(self._difference.order[slot])
 
     def advance(self, turn: Turn) -> NetworkAnswer:
         """Take one reading of each series and answer for the next."""
-        lost = turn.slots[turn.reset]
-        if len(lost):
+        if some(turn.reset):
+            lost = turn.slots[turn.reset]
             self._difference.restart(lost)
             self._levels.reset(lost)
+            self._repeats.reset(lost)
             self._hidden.reset(lost)
+            self._history.interrupt(lost)
         image = self._compress.apply(turn.value)
+        anew = turn.reset | turn.first
+        if self._images is not None:
+            self._images.append(turn.slots, image - self._compress.apply(turn.before), anew)
         diff, differenced = self._difference.update(turn.slots, image)
-        known = np.flatnonzero(differenced)
+        all_known = every(differenced)
+        known: Any = slice(None) if all_known else np.flatnonzero(differenced)
         self._scaler.update(turn.slots[known], diff[known])
-        out = self._step_networks(turn[known], diff[known], self._context(turn, image)[known])  # [known, M, K]
+        center, scale = self._scaler.standing(turn.slots)
+        context = self._context(turn, image, scale, anew)
+        step = Step(turn, image, diff, context, scale, center)
+        out = self._step_networks(step if all_known else step[known])  # [known, M, K]
 
-        scale, center = self._scaler.scale(turn.slots), self._scaler.center(turn.slots)
-        ready = differenced & self._scaler.ready(turn.slots)
         n, M, K = len(turn), *out.shape[1:]
-        paths = np.empty((n, M, K))
-        paths[:] = turn.value[:, None, None]
-        at = np.flatnonzero(ready)
-        ahead = (out * scale[known, None, None] + center[known, None, None])[ready[known]]
-        for m in range(M):
-            paths[at, m] = self._compress.invert(self._difference.invert_path(turn.slots[at], ahead[:, m]))
+        ahead = np.zeros((n, M, K))
+        ahead[known] = out
+        ahead *= scale[:, None, None]
+        ahead += center[:, None, None]
+        paths = self._compress.invert(self._difference.invert_paths(turn.slots, ahead))
+        ready = differenced & self._scaler.ready(turn.slots)
+        if not every(ready):
+            paths = np.where(ready[:, None, None], paths, turn.value[:, None, None])
         if self._auto_order:
             self._note_undecided(turn)
-        return NetworkAnswer(paths.mean(axis=1), paths[:, :, 0], ready)
+        return NetworkAnswer(np.add.reduce(paths, axis=1) / M, paths[:, :, 0], ready)
 
-    def _context(self, turn: Turn, image: FloatArray) -> FloatArray:
+    def _context(self, turn: Turn, image: FloatArray, scale: FloatArray, anew: BoolArray) -> FloatArray:
         """What the network is shown beside differences, float64[n, C], as `features.CONTEXT`."""
         slots = turn.slots
         self._level.update(slots, image)
-        unit = self._scaler.scale(slots)[:, None] * DISTANCE_UNITS
-        context = np.empty((len(turn), len(CONTEXT)))
-        context[:, 0] = np.clip(self._level.apply(slots, image), -self._clip, self._clip)
-        context[:, 1:-1] = bounded_ratio(self._levels.update(slots, image), unit, self._clip)
-        context[:, -1] = np.log2(np.clip(turn.elapsed, 2.0**-8, 2.0**8))
-        return context
+        return describe(
+            self._level.apply(slots, image),
+            self._levels.update(slots, image),
+            self._repeats.update(slots, (turn.value == turn.before) & ~anew),
+            turn.elapsed,
+            scale,
+            self._clip,
+        )
 
-    def _step_networks(self, turn: Turn, diff: FloatArray, context: FloatArray) -> NDArray[np.float32]:
+    def _step_networks(self, step: Step) -> NDArray[np.float32]:
         """Standardized differences that the members expect, float32[n, M, K]."""
-        self._history.push(turn.slots, diff, context, connected=~turn.gap)
+        turn = step.turn
+        self._history.push(turn.slots, step.context[:, -1], connected=~turn.gap)
+        if len(self._cohorts) == 1:
+            return self._step_network(self._cohorts[0], step)
         network = self._settings.network
         out = np.zeros((len(turn), network.members, network.horizon), np.float32)
-        number_of = self._table.cohort[turn.slots]
+        number_of = self._table.cohort[turn.series]
         for number, cohort in enumerate(self._cohorts):
             at = np.flatnonzero(number_of == number)
             if len(at):
-                out[at] = self._step_network(cohort, turn[at], diff[at], context[at])
+                out[at] = self._step_network(cohort, step[at])
         return out
 
-    def _step_network(self, cohort: Cohort, turn: Turn, diff: FloatArray, context: FloatArray) -> NDArray[np.float32]:
-        slots, history = turn.slots, self._history
-        scale, center = self._scaler.scale(slots), self._scaler.center(slots)
+    def _step_network(self, cohort: Cohort, step: Step) -> NDArray[np.float32]:
+        turn, slots, history = step.turn, step.turn.slots, self._history
         day_steps = season_steps(DAY_NS, turn.period_ns, history.memory)
         week_steps = season_steps(WEEK_NS, turn.period_ns, history.memory)
-        past = (
-            history.lagged(slots, day_steps - 1),
-            history.lagged(slots, week_steps - 1),
-            history.profile(slots, day_steps),
-        )
-        differences = [bounded_ratio(raw - center, scale, self._clip) for raw in (diff, *past)]
-        company = None
-        if cohort.members > 1:
-            company, whole = self._company(cohort, slots, differences[0])
-            history.interrupt(slots[~whole])
+        standing = Standing(step.image, self._difference.order[slots])
+        past = history.seasons(slots, standing, day_steps, week_steps)
         inputs = step_inputs(
-            differences,
-            context,
-            self._cadence.valid_at(slots),
+            (step.diff, *past),
+            step.center,
+            step.scale,
+            self._clip,
+            step.context,
+            turn.due_ns,
             turn.period_ns,
-            self._cadence.span_ns(slots) + turn.period_ns,
-            company,
+            turn.span_ns + turn.period_ns,
+            company=cohort.members if cohort.members > 1 else 0,
         )
-        out, self._hidden.state[slots] = cohort.ensemble.step(inputs, slots, self._hidden.state[slots])
+        if cohort.members > 1:
+            inputs[:, -cohort.members :], whole = self._company(cohort, turn.series, inputs[:, 0])
+            history.interrupt(slots[~whole])
+        outdated = self._hidden.outdated(slots, cohort.ensemble.version)
+        if outdated.any():
+            units = np.unique(self._table.unit[turn.series[outdated]])
+            cohort.renew(self.banks, self._residence.slot[units])
+        out = cohort.ensemble.advance(inputs, turn.series, self._hidden.state, slots)
         self._cut_windows(cohort, turn)
-        return np.clip(out, -self._clip, self._clip)
+        return within(out, self._clip)
 
-    def _company(self, cohort: Cohort, slots: SlotArray, z: FloatArray) -> tuple[FloatArray, BoolArray]:
+    def _company(self, cohort: Cohort, series: SlotArray, z: NDArray[np.float32]) -> tuple[FloatArray, BoolArray]:
         """What all members of each reading's unit say now, float64[n, G], 0 for the absent, and whether all spoke."""
-        units, of_unit = np.unique(self._table.unit[slots], return_inverse=True)
+        units, of_unit = np.unique(self._table.unit[series], return_inverse=True)
         together = np.zeros((len(units), cohort.members))
         here = np.zeros((len(units), cohort.members), np.bool_)
-        member = slots - self._table.unit[slots]
+        member = series - self._table.unit[series]
         together[of_unit, member] = z
         here[of_unit, member] = True
         return together[of_unit], np.asarray(here.all(axis=1))[of_unit]
 
     def _cut_windows(self, cohort: Cohort, turn: Turn) -> None:
         """Set aside the windows that this turn completed, one per unit."""
-        first = turn.slots == self._table.unit[turn.slots]
-        units = cohort.due(turn.slots[first], self._history)
-        if len(units) and self._auto_order:
-            units = units[[int(unit) in self.decisions for unit in units]]
-        if len(units):
-            rows = turn.rows[np.isin(turn.slots, units)]
-            self._completed.append((cohort, rows, newest_windows(units, cohort.members, self.banks)))
+        units, rows = turn.slots, turn.rows
+        if cohort.members > 1:
+            first = turn.series == self._table.unit[turn.series]
+            units, rows = units[first], rows[first]
+        due = cohort.due(units, self.banks)
+        if self._auto_order and some(due):
+            due &= np.array([number in self.decisions for number in self._residence.series[units].tolist()])
+        if some(due):
+            self._completed.append((cohort, rows[due], newest_windows(units[due], cohort.members, self.banks)))
 
     def remember(self) -> None:
         """Put the completed windows of this batch into their replay buffers, in order of arrival."""
         for cohort in self._cohorts:
             mine = [(rows, windows) for owner, rows, windows in self._completed if owner is cohort]
             if mine:
-                order = np.argsort(np.concatenate([rows for rows, _ in mine]), kind="stable")
-                cohort.replay.add(Windows.concatenate([windows for _, windows in mine])[order])
+                windows, rows = Windows.concatenate([windows for _, windows in mine]), mine[0][0]
+                if len(mine) > 1:
+                    rows = np.concatenate([rows for rows, _ in mine])
+                if some(rows[1:] < rows[:-1]):
+                    windows = windows[np.argsort(rows, kind="stable")]
+                cohort.replay.add(windows)
         self._completed.clear()
 
     def _note_undecided(self, turn: Turn) -> None:
-        grown_up = turn.slots[self._cadence.seen(turn.slots) == self._settings.transform.warmup]
-        self._undecided.extend(grown_up.tolist())
+        grown_up = turn.series[self._cadence.seen(turn.slots) == self._settings.transform.warmup]
+        self.undecided.extend(grown_up.tolist())
         if self._settings.engine.deterministic:
-            self._decide(len(self._undecided))
+            self._decide(len(self.undecided))
 
     def decide_orders(self, position: int) -> None:
         """Choose the order of differencing of some series that have finished their warm-up, off the readings' path.
@@ -255,54 +333,50 @@ class Pipeline:
         self._decided_at = position
 
     def _decide(self, at_most: int) -> None:
-        for _ in range(min(at_most, len(self._undecided))):
-            slot = np.array([self._undecided.pop(0)], np.int32)
-            steps = int(min(self._history.cursor[slot[0]], self._history.memory, self._settings.transform.warmup))
-            lags = np.arange(steps - 1, -1, -1)
-            diffs = self._history.lagged(np.repeat(slot, steps), lags).astype(np.float64)
-            decision = choose_order(np.cumsum(diffs))
-            self.decisions[int(slot[0])] = decision
-            if decision.order != self._difference.order[slot[0]]:
-                self._rebuild(slot, np.cumsum(diffs), decision.order)
+        for _ in range(min(at_most, len(self.undecided))):
+            number = self.undecided.pop(0)
+            slot = int(self._residence.slot[number])
+            last = self._compress.apply(self._cadence.last_value[[slot]])[0]
+            values = self._history.values(slot, last)[-self._settings.transform.warmup :]
+            decision = choose_order(values)
+            self.decisions[number] = decision
+            if decision.order != self._difference.order[slot]:
+                self._rebuild(np.array([slot], np.int32), values, decision.order)
 
     def _rebuild(self, slot: SlotArray, image: FloatArray, order: int) -> None:
-        """Start the series anew with another order, from its warm-up, which is known up to a constant."""
+        """Start the series anew with another order, from the values of its warm-up."""
         self._difference.set_order(slot, order)
         for bank in (self._scaler, self._history, self._hidden):
             bank.reset(slot)
-        if self._settings.transform.seasonal_lag:
-            return  # the ring holds seasonal differences: readings cannot be had back from them
-        last = self._compress.apply(self._cadence.last_value[slot])
-        unknown = np.zeros((1, len(CONTEXT)))
-        for value in image + (last - image[-1]):
+        for value in image:
             diff, ready = self._difference.update(slot, np.array([value]))
             if ready[0]:
                 self._scaler.update(slot, diff)
-                self._history.push(slot, diff, unknown, np.array([True]))
+                self._history.push(slot, np.zeros(1), np.array([True]))
 
     def state_dict(self) -> dict[str, Any]:
         """All banks, and the decisions on orders of differencing."""
         return {
             "banks": self.parts.state_dict(),
-            "undecided": list(self._undecided),
+            "undecided": list(self.undecided),
             "decided_at": self._decided_at,
             "decisions": {
-                str(slot): {
+                str(number): {
                     "order": kept.order,
                     "adf_p": list(kept.adf_p),
                     "kpss_p": list(kept.kpss_p),
                     "reason": kept.reason,
                 }
-                for slot, kept in self.decisions.items()
+                for number, kept in self.decisions.items()
             },
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over what `state_dict` gave."""
         self.parts.load_state_dict(state["banks"])
-        self._undecided = [int(slot) for slot in state["undecided"]]
+        self.undecided = [int(number) for number in state["undecided"]]
         self._decided_at = int(state["decided_at"])
         self.decisions = {
-            int(slot): OrderDecision(kept["order"], tuple(kept["adf_p"]), tuple(kept["kpss_p"]), kept["reason"])
-            for slot, kept in state["decisions"].items()
+            int(number): OrderDecision(kept["order"], tuple(kept["adf_p"]), tuple(kept["kpss_p"]), kept["reason"])
+            for number, kept in state["decisions"].items()
         }

@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from stepahead.contract.flags import every
 from stepahead.contract.records import IntArray, SlotArray
 
 __all__ = ["split_rounds"]
@@ -26,11 +27,11 @@ def split_rounds(series: SlotArray, unit: SlotArray, time_ns: IntArray) -> list[
         [[0, 1, 3], [2]]
     """
     n = len(series)
-    if not n:
-        return []
-    alone = bool((unit == series).all())
-    if alone:
-        if len(np.unique(series)) == n:
+    if n <= 1:
+        return [np.arange(1)] if n else []
+    if every(unit == series):
+        # Series that report in turn come in the order of their slots; asking that first spares a table of the slots.
+        if every(series[1:] > series[:-1]) or len(np.unique(series)) == n:
             return [np.arange(n)]
         number = _occurrence(series)
     else:

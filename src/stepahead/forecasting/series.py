@@ -2,10 +2,13 @@
 
 import hashlib
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from stepahead.contract.bank import indices
+from stepahead.contract.compiled import compiled
 from stepahead.contract.errors import StateError
 from stepahead.contract.records import REFUSED
 from stepahead.contract.settings import GroupSettings
@@ -101,8 +104,10 @@ class SeriesTable:
         self, slots: NDArray[np.int32], time_ns: NDArray[np.int64], value: NDArray[np.float64]
     ) -> NDArray[np.uint64]:
         """uint64[n], a function of series key, time and value alone (splitmix64, Steele et al. 2014, chained)."""
-        mixed = _splitmix(self.digest[slots] ^ time_ns.view(np.uint64))
-        return _splitmix(mixed ^ (value + 0.0).view(np.uint64))  # + 0.0 makes one zero of the two
+        answer = np.empty(len(slots), np.uint64)
+        # + 0.0 makes one zero of the two
+        _identify(indices(slots), self.digest, time_ns.view(np.uint64), (value + 0.0).view(np.uint64), answer)
+        return answer
 
     def state_dict(self) -> list[str]:
         """All keys in slot order."""
@@ -126,8 +131,15 @@ class SeriesTable:
             self._append(cohort, unit)
 
 
-def _splitmix(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
+@compiled
+def _splitmix(x: Any) -> Any:
     x = x + np.uint64(0x9E3779B97F4A7C15)
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return x ^ (x >> np.uint64(31))
+
+
+@compiled
+def _identify(slots: Any, digest: Any, time_ns: Any, value: Any, answer: Any) -> None:
+    for i in range(len(slots)):
+        answer[i] = _splitmix(_splitmix(digest[slots[i]] ^ time_ns[i]) ^ value[i])

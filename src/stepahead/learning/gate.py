@@ -9,6 +9,12 @@ from stepahead.learning.tuner import TuneResult
 
 __all__ = ["Verdict", "judge"]
 
+DOUBTS = 1.0
+"""A challenger may be worse by so many standard errors: with few series the exam has some fifty steps, and whoever asks
+for a better result there turns away half of all progress. Measured in tests/bench/QUALITY.md."""
+WORST = 1.2
+"""And by no more than this factor: where a single step goes wild, the standard error goes with it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
@@ -29,7 +35,7 @@ class Verdict:
 
 
 def judge(result: TuneResult) -> Verdict:
-    """Adopt each member that is finite and better than its champion on the steps held out.
+    """Adopt each member that is finite and, on the steps held out, not clearly worse than its champion.
 
     Args:
         result: of a fine-tune.
@@ -38,11 +44,11 @@ def judge(result: TuneResult) -> Verdict:
         The verdict; a fine-tune that ran out of time is judged by what it reached.
     """
     finite = np.array([_all_finite(w, o) for w, o in zip(result.weights, result.optimisers, strict=True)])
-    better = result.challenger_loss < result.champion_loss  # false where either is NaN
-    adopt = finite & better
+    allowed = np.minimum(result.champion_loss + DOUBTS * result.doubt, WORST * result.champion_loss)
+    adopt = finite & (result.challenger_loss <= allowed)  # false where anything is NaN
     if adopt.any():
-        return Verdict(adopt, f"{int(adopt.sum())} of {len(adopt)} members better on the newest steps")
-    return Verdict(adopt, "no member better on the newest steps" if finite.any() else "weights not finite")
+        return Verdict(adopt, f"{int(adopt.sum())} of {len(adopt)} members no worse on the newest steps")
+    return Verdict(adopt, "all members worse on the newest steps" if finite.any() else "weights not finite")
 
 
 def _all_finite(*trees: object) -> bool:

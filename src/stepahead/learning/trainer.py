@@ -5,19 +5,20 @@ from collections.abc import Callable
 from typing import Protocol
 
 from stepahead.contract.settings import LearningSettings
-from stepahead.learning.tuner import TuneRequest, TuneResult, tune
+from stepahead.learning.material import Material
+from stepahead.learning.tuner import TuneResult, tune
 
 __all__ = ["InlineTrainer", "Trainer"]
 
 
 class Trainer(Protocol):
-    """Takes one request at a time and gives its result back, sooner or later."""
+    """Takes the material of one fine-tune at a time and gives its result back, sooner or later."""
 
     @property
     def busy(self) -> bool:
-        """Whether a request is under way or its result has not been fetched."""
+        """Whether a fine-tune is under way or its result has not been fetched."""
 
-    def submit(self, request: TuneRequest) -> None:
+    def submit(self, material: Material) -> None:
         """Start a fine-tune. Only when not busy."""
 
     def poll(self) -> TuneResult | None:
@@ -53,9 +54,9 @@ class InlineTrainer:
         """Whether a result waits to be fetched."""
         return self._result is not None
 
-    def submit(self, request: TuneRequest) -> None:
+    def submit(self, material: Material) -> None:
         """Carry the fine-tune out at once."""
-        self._result = tune(request, self._settings, self._threads, self._clock)
+        self._result = tune(material.request(), self._settings, self._threads, self._clock)
 
     def poll(self) -> TuneResult | None:
         """The result of the last request, once."""

@@ -21,6 +21,12 @@ from stepahead.network.lstm import MemberNetwork, NetworkShape
 __all__ = ["Sequences", "TuneRequest", "TuneResult", "rate_of", "tune"]
 
 
+WEIGHT_DECAY = 0.3
+"""AdamW's: with 0.01, its default, weights grow on what few windows have in common (tests/bench/QUALITY.md)."""
+RESTART = 0.25
+"""After a drift the rate starts again at this share of the boost with which everything began."""
+
+
 @dataclass(frozen=True, slots=True)
 class Sequences:
     """Training sequences in model units.
@@ -50,6 +56,7 @@ class TuneRequest:
         optimisers: AdamW's moments, one dict a member; empty before the first fine-tune.
         batches: [M][steps], what each member trains on.
         exam: newest steps, held out from `batches`: what the gate looks at.
+        since_drift: running number since the last drift, from 1; None when there was none.
     """
 
     cohort: str
@@ -59,6 +66,7 @@ class TuneRequest:
     optimisers: Sequence[Weights]
     batches: Sequence[Sequence[Sequences]]
     exam: Sequences
+    since_drift: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +78,7 @@ class TuneResult:
         weights, optimisers: challenger, one dict a member.
         train_loss: float[M], mean loss over the gradient steps.
         champion_loss, challenger_loss: float[M], on the exam.
+        doubt: float[M], standard error of the difference of the two, as if the exam's steps were independent.
         gave_up: the time limit struck before all steps were done.
     """
 
@@ -80,6 +89,7 @@ class TuneResult:
     train_loss: NDArray[np.float64]
     champion_loss: NDArray[np.float64]
     challenger_loss: NDArray[np.float64]
+    doubt: NDArray[np.float64]
     gave_up: bool
 
 
@@ -121,11 +131,12 @@ def tune(
         train_loss=losses[:, 0],
         champion_loss=losses[:, 1],
         challenger_loss=losses[:, 2],
+        doubt=losses[:, 3],
         gave_up=any(gave_up for _, _, _, gave_up in done),
     )
 
 
-def rate_of(member: int, number: int, settings: LearningSettings) -> float:
+def rate_of(member: int, number: int, settings: LearningSettings, since_drift: int | None = None) -> float:
     """AdamW's rate: high while everything is new, then falling with the square root of time to the member's own.
 
     The fall is that of online gradient descent (Zinkevich, ICML 2003); the floor is there because feeds change.
@@ -134,12 +145,16 @@ def rate_of(member: int, number: int, settings: LearningSettings) -> float:
         member: 0 .. M-1.
         number: of the fine-tune, from 1.
         settings: `rates` and `boost`.
+        since_drift: number of the fine-tune since the last drift, from 1: the fall begins anew, lower.
 
     Example:
         >>> [rate_of(0, k, LearningSettings(rates=(0.001,), boost=6)) for k in (1, 4, 36, 100)]
         [0.006, 0.003, 0.001, 0.001]
     """
-    return settings.rates[member % len(settings.rates)] * max(1.0, settings.boost / math.sqrt(number))
+    boost = settings.boost / math.sqrt(number)
+    if since_drift is not None:
+        boost = max(boost, RESTART * settings.boost / math.sqrt(since_drift))
+    return settings.rates[member % len(settings.rates)] * max(1.0, boost)
 
 
 def _tune_member(
@@ -147,8 +162,9 @@ def _tune_member(
 ) -> tuple[dict[str, NDArray[np.float32]], dict[str, NDArray[np.float32]], list[float], bool]:
     network = MemberNetwork(request.shape, seed=0)
     _load(network, request.weights[member])
-    champion_loss = _examine(network, request.exam)
-    optimiser = torch.optim.AdamW(network.parameters(), lr=rate_of(member, request.number, settings))
+    champion = _examine(network, request.exam)
+    rate = rate_of(member, request.number, settings, request.since_drift)
+    optimiser = torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=WEIGHT_DECAY)
     _load_moments(optimiser, network, request.optimisers[member] if request.optimisers else {})
     train_losses: list[float] = []
     for batch in request.batches[member]:
@@ -161,20 +177,30 @@ def _tune_member(
         optimiser.step()
         train_losses.append(float(loss.detach()))
     gave_up = len(train_losses) < len(request.batches[member])
-    losses = [float(np.mean(train_losses)) if train_losses else np.nan, champion_loss, _examine(network, request.exam)]
+    challenger = _examine(network, request.exam)
+    doubt = np.std(challenger - champion) / math.sqrt(max(len(champion), 1))
+    trained = np.mean(train_losses) if train_losses else np.nan
+    losses = [float(loss) for loss in (trained, champion.mean(), challenger.mean(), doubt)]
     return weights_of(network), _moments(optimiser, network), losses, gave_up
 
 
 def _loss(network: MemberNetwork, batch: Sequences, burn_in: int) -> torch.Tensor:
-    out, _ = network(torch.from_numpy(batch.inputs), torch.from_numpy(batch.series))  # [B, T, K]
+    losses = _losses(network, batch)[:, burn_in:]
     weight = torch.from_numpy(batch.weight)[:, burn_in:]
-    loss = huber_loss(out[:, burn_in:], torch.from_numpy(batch.targets)[:, burn_in:], reduction="none")
-    return (loss * weight).sum() / weight.sum().clamp(min=1)
+    return (losses * weight).sum() / weight.sum().clamp(min=1)
+
+
+def _losses(network: MemberNetwork, batch: Sequences) -> torch.Tensor:
+    """Loss of each step, [B, T, K]."""
+    out, _ = network(torch.from_numpy(batch.inputs), torch.from_numpy(batch.series))
+    return huber_loss(out, torch.from_numpy(batch.targets), reduction="none")
 
 
 @torch.inference_mode()
-def _examine(network: MemberNetwork, exam: Sequences) -> float:
-    return float(_loss(network, exam, burn_in=0))
+def _examine(network: MemberNetwork, exam: Sequences) -> NDArray[np.float64]:
+    """Losses of the steps that count."""
+    losses = _losses(network, exam)[torch.from_numpy(exam.weight) > 0]
+    return np.asarray(losses.numpy(), np.float64)
 
 
 def _load(network: MemberNetwork, weights: Weights) -> None:

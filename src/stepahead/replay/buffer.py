@@ -1,13 +1,13 @@
 """The replay buffer: windows of the recent past and of all history, within a bound of bytes."""
 
 import json
-from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stepahead.contract.bank import Bank, Column
+from stepahead.contract.bank import Bank
 from stepahead.contract.errors import StateError
 from stepahead.replay.history import Windows
 
@@ -17,16 +17,13 @@ __all__ = ["ReplayBuffer"]
 class WindowStore(Bank):
     """Rows of windows as arrays; a row is not a series, but it grows, saves and loads as a bank does."""
 
-    def __init__(self, columns: Mapping[str, Column]) -> None:
-        self._names = tuple(columns)
-        super().__init__(columns)
+    def note(self, rows: NDArray[np.int64], windows: Windows) -> None:
+        """Put windows into these rows."""
+        self.put(rows, {name: getattr(windows, name) for name in self.columns})
 
-    def put(self, rows: NDArray[np.int64], windows: Windows) -> None:
-        for name in self._names:
-            getattr(self, name)[rows] = getattr(windows, name)
-
-    def take(self, rows: NDArray[np.int64]) -> Windows:
-        return Windows(**{name: getattr(self, name)[rows] for name in self._names})
+    def windows(self, rows: NDArray[np.int64]) -> Windows:
+        """The windows in these rows."""
+        return Windows(**self.take(rows))
 
 
 class ReplayBuffer:
@@ -70,14 +67,17 @@ class ReplayBuffer:
         number = self.added + np.arange(len(windows))  # how many windows came before each
         self._make_room(int(number[-1]) + 1)
         # Of two windows for one row the later one stays, which NumPy does not promise for repeated rows.
-        newest = slice(max(0, len(windows) - self.capacity), None)
-        self._recent.put(number[newest] % self.capacity, windows[newest])
+        newest = windows if len(windows) <= self.capacity else windows[-self.capacity :]
+        self._recent.note(number[-self.capacity :] % self.capacity, newest)
         draw = np.floor(self._generator.random(len(windows)) * (number + 1)).astype(np.int64)
-        row = np.where(number < self.capacity, number, draw)
-        kept = np.flatnonzero(row < self.capacity)
-        last_for_row = len(kept) - 1 - np.unique(row[kept][::-1], return_index=True)[1]
-        kept = kept[last_for_row]
-        self._reservoir.put(row[kept], windows[kept])
+        if number[-1] < self.capacity:
+            self._reservoir.note(number, windows)
+        else:
+            row = np.where(number < self.capacity, number, draw)
+            kept = np.flatnonzero(row < self.capacity)
+            last_for_row = len(kept) - 1 - np.unique(row[kept][::-1], return_index=True)[1]
+            kept = kept[last_for_row]
+            self._reservoir.note(row[kept], windows[kept])
         self.added += len(windows)
 
     def _make_room(self, needed: int) -> None:
@@ -85,14 +85,15 @@ class ReplayBuffer:
         self._recent.grow(rows)
         self._reservoir.grow(rows)
 
-    def sample(self, n: int, recent_share: float, recent_windows: int) -> Windows:
-        """Draw n windows with replacement.
+    def sample(self, n: int, recent_share: float, recent_windows: int, batches: int = 1) -> Windows:
+        """Draw batches of n windows with replacement, one batch after the other.
 
         Args:
-            n: number of windows.
-            recent_share: share that is drawn from the newest `recent_windows` windows; the rest comes from the
-                reservoir, that is from all history.
+            n: windows of a batch.
+            recent_share: share of a batch that is drawn from the newest `recent_windows` windows, and comes first; the
+                rest comes from the reservoir, that is from all history.
             recent_windows: how many of the newest windows count as recent.
+            batches: how many.
 
         Raises:
             ValueError: the buffer is empty.
@@ -101,10 +102,14 @@ class ReplayBuffer:
             raise ValueError("the replay buffer is empty")
         n_recent = round(n * recent_share)
         depth = min(len(self), max(1, recent_windows))
-        back = np.floor(self._generator.random(n_recent) * depth).astype(np.int64)
-        recent = self._recent.take((self.added - 1 - back) % self.capacity)
-        rows = np.floor(self._generator.random(n - n_recent) * len(self)).astype(np.int64)
-        return Windows.concatenate([recent, self._reservoir.take(rows)])
+        draws = [
+            (self._generator.random(n_recent) * depth, self._generator.random(n - n_recent) * len(self))
+            for _ in range(batches)
+        ]
+        back = np.floor(np.concatenate([recent for recent, _ in draws])).astype(np.int64)
+        rows = np.floor(np.concatenate([rest for _, rest in draws])).astype(np.int64)
+        recent = self._recent.windows((self.added - 1 - back) % self.capacity)
+        return in_turn(recent, self._reservoir.windows(rows), batches)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything, the generator included, as a tree of arrays, numbers and text."""
@@ -127,3 +132,21 @@ class ReplayBuffer:
         self._reservoir.load_state_dict(state["reservoir"])
         self.added = int(state["added"])
         self._generator.bit_generator.state = json.loads(state["generator"])
+
+
+def in_turn(some: Windows, others: Windows, times: int) -> Windows:
+    """An equal share of some windows, then one of the others, so many times, until both are used up.
+
+    Example:
+        >>> column = {name: np.empty((0,)) for name in Windows.__slots__}
+        >>> some, others = (Windows(**column | {"series": np.array(series)}) for series in ([1, 2], [3, 4, 5, 6]))
+        >>> in_turn(some, others, 2).series.tolist()
+        [1, 3, 4, 2, 5, 6]
+    """
+
+    def column(name: str) -> NDArray[Any]:
+        parts = [getattr(part, name) for part in (some, others)]
+        shares = [part.reshape(times, len(part) // times, *part.shape[1:]) for part in parts]
+        return np.concatenate(shares, axis=1).reshape(-1, *parts[0].shape[1:])
+
+    return Windows(*(column(field.name) for field in fields(Windows)))

@@ -54,8 +54,8 @@ def known_keys(path: tuple[str | int, ...]) -> list[str]:
     """Names that may stand in the table at `path`.
 
     Example:
-        >>> known_keys(("publish",))
-        ['prefix', 'retain']
+        >>> known_keys(("cadence",))
+        ['gap_periods', 'reset_periods']
     """
     schema = schema_at(path)
     return sorted(schema.get("properties", {})) if schema else []

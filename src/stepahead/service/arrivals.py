@@ -2,7 +2,7 @@
 
 import zlib
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,11 +10,18 @@ from numpy.typing import NDArray
 from stepahead.wire.decoder import Decoded
 from stepahead.wire.delivery import Delivery
 
-__all__ = ["Arrivals"]
+__all__ = ["Arrivals", "Mark"]
 
 REMEMBERED_MESSAGES = 30_000
 """Less than half of the 65,535 packet identifiers, which brokers give out in turn: an identifier that is remembered
 was not given to another message since."""
+
+
+class Mark(NamedTuple):
+    """How many messages have come, and when the newest of them did, UTC nanoseconds since 1970."""
+
+    messages: int
+    newest_ns: int
 
 
 class Arrivals:
@@ -23,6 +30,9 @@ class Arrivals:
     A reading without a time gets that of its arrival. When the broker delivers its message again, after we or the
     connection died before it was acknowledged, the arrival is another; by packet identifier and content the message
     is known as the same one (MQTT 3.1.1 §4.4: a message that is sent again keeps its identifier).
+
+    Args:
+        remembered: so many messages back; fewer where others use up identifiers too.
 
     Example:
         >>> from stepahead.contract.records import Readings
@@ -35,9 +45,26 @@ class Arrivals:
         1000
     """
 
-    def __init__(self) -> None:
+    def __init__(self, remembered: int = REMEMBERED_MESSAGES) -> None:
+        self._remembered = remembered
         self._known: dict[int, tuple[int, int, int]] = {}
         self._messages = 0
+        self._newest_ns = 0
+        self._written = Mark(0, 0)
+
+    @property
+    def newest_ns(self) -> int:
+        """The newest arrival that was written down, of any message: the next run's clock goes on from there."""
+        return self._written.newest_ns
+
+    def mark(self) -> Mark:
+        """How far it has come, to be written down with a batch: what is not, no later run can know."""
+        self._written = Mark(self._messages, self._newest_ns)
+        return self._written
+
+    def take_mark(self, mark: Mark) -> None:
+        """Take over what `mark` gave."""
+        self._messages, self._newest_ns = self._written = mark
 
     def recall(self, deliveries: Sequence[Delivery]) -> Sequence[Delivery]:
         """The deliveries, with the first arrival of those that were delivered before."""
@@ -50,7 +77,7 @@ class Arrivals:
         if known is None:
             return message
         content, received_ns, number = known
-        if content != checksum(message) or self._messages - number > REMEMBERED_MESSAGES:
+        if content != checksum(message) or self._messages - number > self._remembered:
             return message
         return message._replace(received_ns=received_ns)
 
@@ -62,6 +89,7 @@ class Arrivals:
         """
         self._messages += len(deliveries)
         received = np.array([message.received_ns for message in deliveries], np.int64)
+        self._newest_ns = max(self._newest_ns, int(received.max(initial=0)))
         untimed = np.unique(decoded.message[decoded.readings.time_ns == received[decoded.message]])
         noted = [deliveries[i] for i in untimed.tolist() if deliveries[i].flags & 6]
         if not noted:
@@ -82,6 +110,8 @@ class Arrivals:
         for packet, content, received_ns, number in rows:
             self._known[packet] = (content, received_ns, number)
             self._messages = max(self._messages, number)
+            self._newest_ns = max(self._newest_ns, received_ns)
+        self.mark()
 
     def state_dict(self) -> dict[str, NDArray[Any]]:
         """All that is remembered, as columns."""
@@ -91,13 +121,15 @@ class Arrivals:
             "content": rows[:, 1].astype(np.uint32),
             "received_ns": rows[:, 2].copy(),
             "number": rows[:, 3].copy(),
-            "messages": np.array([self._messages]),
+            "messages": np.array([self._written.messages]),
+            "newest_ns": np.array([self._written.newest_ns]),
         }
 
     def load_state_dict(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Take over what `state_dict` gave, when empty."""
         self.take(state)
-        self._messages = int(state["messages"][0])
+        newest_ns = int(state["newest_ns"][0]) if "newest_ns" in state else self._newest_ns
+        self.take_mark(Mark(int(state["messages"][0]), newest_ns))
 
 
 def checksum(message: Delivery) -> int:

@@ -96,7 +96,7 @@ def load(
     if faults:
         raise SettingsError("\n".join(faults))
     origins = {key: name for name, source in reversed(sources) for key in leaves(source)}
-    return LoadedSettings(with_password(settings), origins)
+    return LoadedSettings(with_secrets(settings), origins)
 
 
 def read_file(file: Path) -> dict[str, Any]:
@@ -161,27 +161,41 @@ def leaves(tables: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
             yield f"{prefix}{key}"
 
 
-def with_password(settings: Settings) -> Settings:
-    """The settings with the password read from `broker.password_file`, whose last line break is no part of it."""
-    file = settings.broker.password_file
+def with_secrets(settings: Settings) -> Settings:
+    """The settings with password and token read from their files, whose last line break is no part of them."""
+    broker, http = settings.broker, settings.http
+    password = secret_of(broker.password_file, "broker.password_file", "the password")
+    token = secret_of(http.token_file, "http.token_file", "the token")
+    if password is not None:
+        broker = broker.model_copy(update={"password": password, "password_file": None})
+    if token is not None:
+        http = http.model_copy(update={"token": token, "token_file": None})
+    return settings.model_copy(update={"broker": broker, "http": http})
+
+
+def secret_of(file: Path | None, key: str, words: str) -> SecretStr | None:
+    """What a file holds; None without a file.
+
+    Raises:
+        SettingsError: it cannot be read, or holds nothing.
+    """
     if file is None:
-        return settings
+        return None
     try:
-        password = file.read_text("utf-8").rstrip("\r\n")
+        secret = file.read_text("utf-8").rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
-        raise SettingsError(f"broker.password_file = {str(file)!r}: {reason}; allowed: a readable file") from error
-    if not password:
-        raise SettingsError(f"broker.password_file = {str(file)!r}: is empty; allowed: a file with the password")
-    broker = settings.broker.model_copy(update={"password": SecretStr(password), "password_file": None})
-    return settings.model_copy(update={"broker": broker})
+        raise SettingsError(f"{key} = {str(file)!r}: {reason}; allowed: a readable file") from error
+    if not secret:
+        raise SettingsError(f"{key} = {str(file)!r}: is empty; allowed: a file with {words}")
+    return SecretStr(secret)
 
 
 def parse_assignment(text: str) -> dict[str, Any]:
     """`section.field=value` of the command line as nested tables; the value is TOML, or else plain text.
 
     Raises:
-        SettingsError: there is no `=` or no key.
+        SettingsError: there is no `=` or no key, or it is the password: everybody on the machine can read it there.
 
     Example:
         >>> parse_assignment("learning.every=12"), parse_assignment("broker.username=plant")
@@ -191,6 +205,11 @@ def parse_assignment(text: str) -> dict[str, Any]:
     parts = key.strip().split(".")
     if not sign or not all(parts):
         raise SettingsError(f"{key!r}: not SECTION.FIELD=VALUE")
+    if parts[-1] == "password":
+        raise SettingsError(
+            f"{key}: not on the command line, which every user of this machine can read; use broker.password_file, or "
+            f"{ENVIRONMENT_PREFIX}BROKER__PASSWORD in the environment"
+        )
     try:
         parsed = tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:

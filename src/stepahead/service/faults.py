@@ -9,7 +9,7 @@ from stepahead.service.settings_text import mask_url
 
 __all__ = ["describe", "follows_from_another", "mask", "suggestion"]
 
-SECRET = "password"
+SECRETS = ("password", "token")
 
 
 def describe(fault: Any, sources: list[tuple[str, Mapping[str, Any]]]) -> str:
@@ -73,7 +73,7 @@ def suggestion(name: str, known: list[str]) -> str:
 
 def mask(path: tuple[str | int, ...], value: Any) -> Any:
     """The value, unless it is a secret or holds one: the password of a URL, or a whole table as JSON."""
-    secret = any(SECRET in str(part) and not str(part).endswith("_file") for part in path)
-    if secret or (isinstance(value, str) and SECRET in value):
+    secret = any(name in str(part) and not str(part).endswith("_file") for part in path for name in SECRETS)
+    if secret or (isinstance(value, str) and any(name in value for name in SECRETS)):
         return "***"
     return mask_url(value) if isinstance(value, str) else value

@@ -6,7 +6,8 @@
 | `series` | keys that got slots, from slot `first` on |
 | `outcome` | a fine-tune came to its end, and the engine was told before its next batch; arrays hold the weights |
 | `arrivals` | messages whose readings have the time of their arrival; see `Arrivals` |
-| `batch` | readings, as they were cut |
+| `edge_nodes` | births and deaths of Sparkplug edge nodes, and where they are in their sequence |
+| `batch` | readings, as they were cut, and how many messages had come by then |
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,14 +19,16 @@ from stepahead.contract.errors import StateError
 from stepahead.contract.records import Readings
 from stepahead.contract.settings import Settings
 from stepahead.forecasting.engine import Engine
-from stepahead.service.arrivals import Arrivals
+from stepahead.service.arrivals import Arrivals, Mark
 from stepahead.service.outcomes import Outcome, OutcomeDoor
 from stepahead.service.tuning_message import result_of, result_parts
 from stepahead.storage.record import Record
+from stepahead.wire.sparkplug_host import SparkplugHost
 
 __all__ = [
     "arrivals_record",
     "batch_record",
+    "edge_nodes_record",
     "outcome_record",
     "repeat_record",
     "series_record",
@@ -44,9 +47,10 @@ def settings_text(settings: Settings) -> dict[str, object]:
     return {name: dumped[name] for name in SECTIONS}
 
 
-def settings_record(settings: Settings) -> Record:
-    """A run began."""
-    return Record("settings", {"settings": settings_text(settings)})
+def settings_record(settings: Settings, epoch: int | None = None) -> Record:
+    """A run began; in a cluster, an epoch of the shard."""
+    told = {} if epoch is None else {"epoch": epoch}
+    return Record("settings", {"settings": settings_text(settings), **told})
 
 
 def series_record(first: int, keys: Sequence[str]) -> Record:
@@ -54,14 +58,14 @@ def series_record(first: int, keys: Sequence[str]) -> Record:
     return Record("series", {"first": first, "keys": list(keys)})
 
 
-def batch_record(batch: Readings) -> Record:
-    """Readings are about to be stepped.
+def batch_record(batch: Readings, mark: Mark) -> Record:
+    """Readings are about to be stepped, so many messages after the first.
 
     Example:
-        >>> batch_record(Readings.of([0], [10], [20.5])).arrays["value"].tolist()
+        >>> batch_record(Readings.of([0], [10], [20.5]), Mark(1, 10)).arrays["value"].tolist()
         [20.5]
     """
-    return Record("batch", {}, {"series": batch.series, "time_ns": batch.time_ns, "value": batch.value})
+    return Record("batch", mark._asdict(), {"series": batch.series, "time_ns": batch.time_ns, "value": batch.value})
 
 
 def outcome_record(outcome: Outcome) -> Record:
@@ -77,7 +81,14 @@ def arrivals_record(columns: Mapping[str, NDArray[Any]]) -> Record:
     return Record("arrivals", {}, columns)
 
 
-def repeat_record(record: Record, engine: Engine, door: OutcomeDoor, arrivals: Arrivals) -> Readings | None:
+def edge_nodes_record(changes: Sequence[Mapping[str, Any]]) -> Record:
+    """Edge nodes were born, died or went on."""
+    return Record("edge_nodes", {"nodes": list(changes)})
+
+
+def repeat_record(
+    record: Record, engine: Engine, door: OutcomeDoor, arrivals: Arrivals, sparkplug: SparkplugHost | None = None
+) -> Readings | None:
     """Tell the engine what a record says it was told; for a batch, give its readings back to be stepped.
 
     Raises:
@@ -98,6 +109,12 @@ def repeat_record(record: Record, engine: Engine, door: OutcomeDoor, arrivals: A
         case "arrivals":
             arrivals.take(record.arrays)
             return None
+        case "edge_nodes":
+            if sparkplug is not None:
+                sparkplug.take_changes(record.meta["nodes"])
+            return None
         case "batch":
+            if record.meta:
+                arrivals.take_mark(Mark(**record.meta))
             return Readings(record.arrays["series"], record.arrays["time_ns"], record.arrays["value"])
     raise StateError(f"the journal holds a record of kind {record.kind!r}, which this release does not know")

@@ -21,6 +21,10 @@ class Intake:
     and an engine that fine-tunes would seem a dead connection to us. So as much is read as a broker may send without
     an acknowledgement; only then reading pauses.
 
+    What waits here when a connection breaks is answered all the same, for a broker that was killed may have lost it:
+    mosquitto writes down what waits for a client that is away, and not what is on its way to one that is there. When
+    it is delivered again while it waits, the two are one message, to be acknowledged on the new connection.
+
     Args:
         session: the broker.
         queue_messages: bound, on top of what a broker may send unasked.
@@ -33,6 +37,10 @@ class Intake:
         self._clock = clock
         self._queue: deque[Delivery] = deque()
         self._bytes = 0
+        self._epoch = 0  # number of the newest connection that a QoS 1 message came on
+        self._session_kept = True
+        self._old: dict[int, Delivery] = {}  # packet identifier -> what waits from earlier connections
+        self._renewed: dict[int, int] = {}  # token of such a message -> token of its repetition
 
     def __len__(self) -> int:
         return len(self._queue)
@@ -61,19 +69,40 @@ class Intake:
             session.flush(READ_S)
             return False
         deliveries = session.receive(wait_s, room)
-        self._queue.extend(deliveries)
-        self._bytes += sum(len(message.payload) for message in deliveries)
+        taken_in = deliveries
+        if deliveries and (self._old or deliveries[-1].token >> 16 != self._epoch):
+            taken_in = [message for message in deliveries if not self._repeats(message)]
+        self._queue.extend(taken_in)
+        self._bytes += sum(len(message.payload) for message in taken_in)
         return bool(deliveries)
+
+    def _repeats(self, message: Delivery) -> bool:
+        """Whether a message is one of those that wait from earlier connections, delivered again."""
+        if not message.flags & 6:
+            return False
+        if message.token >> 16 > self._epoch:
+            self._epoch = message.token >> 16
+            kept = self._queue if self._session_kept else ()
+            self._old = {old.token & 0xFFFF: old for old in kept if old.flags & 6}
+            self._session_kept = True
+        old = self._old.get(message.token & 0xFFFF)
+        if old is None or (old.topic, old.payload) != (message.topic, message.payload):
+            return False
+        del self._old[message.token & 0xFFFF]
+        self._renewed[old.token] = message.token
+        return True
 
     def take(self, most: int) -> list[Delivery]:
         """The oldest messages, at most so many."""
         taken = [self._queue.popleft() for _ in range(min(most, len(self._queue)))]
         self._bytes -= sum(len(message.payload) for message in taken)
+        if self._old:
+            for message in taken:
+                self._old.pop(message.token & 0xFFFF, None)
+        if self._renewed:
+            taken = [message._replace(token=self._renewed.pop(message.token, message.token)) for message in taken]
         return taken
 
     def connected_anew(self, session_present: bool) -> None:
-        """Told of a new connection: a broker that kept our session delivers again what is not acknowledged."""
-        if session_present:
-            kept = [message for message in self._queue if not message.flags & 6]
-            self._queue = deque(kept)
-            self._bytes = sum(len(message.payload) for message in kept)
+        """Told of a new connection: a broker that lost our session delivers nothing again."""
+        self._session_kept = session_present

@@ -1,13 +1,22 @@
 """What is kept on the disk while the service runs, one class per `durability.mode`."""
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor, Future
 from typing import Any, Literal
 
 from numpy.typing import NDArray
 
 from stepahead.contract.errors import StateError
 from stepahead.contract.records import Readings
-from stepahead.service.history_records import arrivals_record, batch_record, outcome_record, series_record
+from stepahead.service.arrivals import Mark
+from stepahead.service.history_records import (
+    arrivals_record,
+    batch_record,
+    edge_nodes_record,
+    outcome_record,
+    series_record,
+)
 from stepahead.service.outcomes import Outcome
 from stepahead.storage.journal import Journal
 from stepahead.storage.writer import SnapshotWriter
@@ -17,6 +26,8 @@ __all__ = ["MAX_PENDING_BYTES", "JournalKeeper", "Keeper", "SnapshotKeeper"]
 
 MAX_PENDING_BYTES = 64 * 2**20
 """The journal itself refuses at four times as much, so that one more batch always has room."""
+UNDER_WAY_S = 0.001
+"""While a commit is under way beside the stream, so often it is looked whether it is done."""
 RETRY_S = 0.5
 """Between two attempts on a disk that refuses."""
 LAST_SNAPSHOT_S = 1.0
@@ -28,10 +39,14 @@ class Keeper:
 
     Attributes:
         trouble: what is wrong with the disk, in words; None when nothing is.
+        safe_s: when all that had been noted was on the disk, monotonic seconds; None without a journal.
+        snapshot_s: when the newest snapshot was written, or the start; None without snapshots.
     """
 
     mode: Literal["off", "snapshot", "journal"] = "off"
     trouble: str | None = None
+    safe_s: float | None = None
+    snapshot_s: float | None = None
 
     @property
     def position(self) -> int:
@@ -39,9 +54,23 @@ class Keeper:
         return 0
 
     @property
+    def binding(self) -> int:
+        """So many of them must be on the disk before forecasts go out: they hold what could not be had again."""
+        return 0
+
+    @property
+    def durable(self) -> int:
+        """So many of them are on the disk."""
+        return 0
+
+    @property
     def full(self) -> bool:
         """Whether nothing more can be taken until the disk takes what waits."""
         return False
+
+    def due_in_s(self, now_s: float) -> float:
+        """Seconds until a commit is due."""
+        return math.inf
 
     def note_outcome(self, outcome: Outcome) -> None:
         """An outcome is about to be let in."""
@@ -49,7 +78,10 @@ class Keeper:
     def note_arrivals(self, columns: Mapping[str, NDArray[Any]]) -> None:
         """Messages came that have no time of their own."""
 
-    def note_batch(self, batch: Readings) -> None:
+    def note_edge_nodes(self, changes: Sequence[Mapping[str, Any]]) -> None:
+        """Edge nodes were born, died or went on."""
+
+    def note_batch(self, batch: Readings, mark: Mark) -> None:
         """A batch is about to be stepped."""
 
     def commit(self, now_s: float, company: bool) -> int:
@@ -57,7 +89,7 @@ class Keeper:
 
         Args:
             now_s: monotonic seconds.
-            company: more is coming, and may share the fsync.
+            company: more may come and share the fsync: commit only when the commit interval is over.
 
         Returns:
             So many journal records are on the disk.
@@ -80,6 +112,7 @@ class SnapshotKeeper(Keeper):
         every_s: time between two.
         log: told when the disk refuses and when it is back.
         clock: monotonic seconds.
+        on_written: told when one is on the disk.
     """
 
     mode: Literal["off", "snapshot", "journal"] = "snapshot"
@@ -91,15 +124,18 @@ class SnapshotKeeper(Keeper):
         every_s: float,
         log: Log,
         clock: Callable[[], float],
+        on_written: Callable[[], None] = lambda: None,
     ) -> None:
         self._writer = writer
         self._capture = capture
         self._every_s = every_s
         self._log = log
         self._clock = clock
+        self._on_written = on_written
         self._began_s = clock()
         self._next_s = self._began_s + every_s
         self._took_s = 0.0
+        self.snapshot_s = self._began_s
         self.snapshots = 0
 
     def care(self, now_s: float) -> None:
@@ -122,9 +158,11 @@ class SnapshotKeeper(Keeper):
             return
         if written is not None:
             self.snapshots += 1
+            self.snapshot_s = now_s
             self._took_s = now_s - self._began_s
             self._tell(None)
             self._forget_before(written.oldest_position)
+            self._on_written()
 
     def _forget_before(self, position: int) -> None:
         """The journal is needed from this position on only."""
@@ -151,7 +189,8 @@ class JournalKeeper(SnapshotKeeper):
         journal: where to.
         keys: all series keys in slot order, growing.
         max_pending_bytes: when more wait in memory, no more readings are taken until the disk is back.
-        writer, capture, every_s, log, clock: see `SnapshotKeeper`.
+        beside: one thread, for commits that nobody has to wait for; None = everything is done in the caller's.
+        writer, capture, every_s, log, clock, on_written: see `SnapshotKeeper`.
     """
 
     mode: Literal["off", "snapshot", "journal"] = "journal"
@@ -161,24 +200,50 @@ class JournalKeeper(SnapshotKeeper):
         journal: Journal,
         keys: list[str],
         max_pending_bytes: int,
+        beside: Executor | None,
         writer: SnapshotWriter,
         capture: Callable[[], Mapping[str, Any]],
         every_s: float,
         log: Log,
         clock: Callable[[], float],
+        on_written: Callable[[], None] = lambda: None,
     ) -> None:
-        super().__init__(writer, capture, every_s, log, clock)
+        super().__init__(writer, capture, every_s, log, clock, on_written)
         self._journal = journal
         self._keys = keys
         self._known = len(keys)
         self._max_pending_bytes = max_pending_bytes
+        self._beside = beside
+        self._under_way: Future[int] | None = None
         self._retry_s = 0.0
         self._full = False
+        self._binding = 0
+        self.safe_s = clock()
+        self._asked = (0, self.safe_s)
 
     @property
     def position(self) -> int:
         """Journal records appended so far."""
         return self._journal.next_position
+
+    @property
+    def binding(self) -> int:
+        """The newest record that only we know: an arrival time, or what came of a fine-tune."""
+        return self._binding
+
+    @property
+    def durable(self) -> int:
+        """Journal records on the disk."""
+        return self._journal.durable_position
+
+    def due_in_s(self, now_s: float) -> float:
+        """Seconds until a commit is due; while the disk refuses, until the next attempt."""
+        if self._under_way is not None:
+            return UNDER_WAY_S
+        due_s = self._journal.due_in_s()
+        if due_s is None:
+            return math.inf
+        return due_s if self.trouble is None else max(0.0, self._retry_s - now_s)
 
     @property
     def full(self) -> bool:
@@ -188,24 +253,62 @@ class JournalKeeper(SnapshotKeeper):
     def note_outcome(self, outcome: Outcome) -> None:
         """An outcome is about to be let in."""
         self._journal.append(outcome_record(outcome))
+        self._binding = self.position
 
     def note_arrivals(self, columns: Mapping[str, NDArray[Any]]) -> None:
         """Messages came that have no time of their own."""
         self._journal.append(arrivals_record(columns))
+        self._binding = self.position
 
-    def note_batch(self, batch: Readings) -> None:
+    def note_edge_nodes(self, changes: Sequence[Mapping[str, Any]]) -> None:
+        """Edge nodes were born, died or went on."""
+        self._journal.append(edge_nodes_record(changes))
+
+    def note_batch(self, batch: Readings, mark: Mark) -> None:
         """A batch is about to be stepped; series born since the last one come first."""
         if self._known < len(self._keys):
             self._journal.append(series_record(self._known, self._keys[self._known :]))
             self._known = len(self._keys)
-        self._journal.append(batch_record(batch))
+        self._journal.append(batch_record(batch, mark))
 
     def commit(self, now_s: float, company: bool) -> int:
-        """One write and one fsync for what was noted, at once or, in company, when the commit interval is over."""
+        """One write and one fsync for what was noted, now or, in company, when the commit interval is over.
+
+        In company it is done beside the stream where there is a thread for it: what it came to, a later call tells.
+        """
         if self.trouble is not None and now_s < self._retry_s:
             return self._journal.durable_position
+        if company and self._beside is not None:
+            durable = self._commit_beside(now_s, self._beside)
+        else:
+            self._under_way = None  # the journal lets one commit in after the other
+            durable = self._settle(now_s, self._journal.commit_due if company else self._journal.commit)
+        self._note_safe(durable, now_s)
+        return durable
+
+    def _note_safe(self, durable: int, now_s: float) -> None:
+        """When readings never stop coming, not all of them are on the disk at any moment: what was there then is."""
+        position, at_s = self._asked
+        if durable >= position:
+            self.safe_s = at_s
+            self._asked = (self.position, now_s)
+        if durable == self.position:
+            self.safe_s = now_s
+
+    def _commit_beside(self, now_s: float, beside: Executor) -> int:
+        if self._under_way is not None:
+            if not self._under_way.done():
+                return self._journal.durable_position
+            done, self._under_way = self._under_way, None
+            if done.exception() is not None or self.trouble is not None:
+                return self._settle(now_s, done.result)
+        if self._journal.due_in_s() == 0:
+            self._under_way = beside.submit(self._journal.commit)
+        return self._journal.durable_position
+
+    def _settle(self, now_s: float, commit: Callable[[], int]) -> int:
         try:
-            durable = self._journal.commit_due() if company else self._journal.commit()
+            durable = commit()
         except StateError as error:
             self._retry_s = now_s + RETRY_S
             self._full = self._journal.pending_bytes > self._max_pending_bytes
@@ -228,6 +331,8 @@ class JournalKeeper(SnapshotKeeper):
 
     def close(self) -> None:
         """Commit, take a last snapshot, and give the files back."""
+        if self._beside is not None:
+            self._beside.shutdown()
         self.commit(self._clock(), company=False)
         super().close()
         try:

@@ -1,27 +1,36 @@
 """The loop: receive, decode, step, publish, acknowledge, over and over, in one thread."""
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from stepahead.contract.reasons import DropCounter
-from stepahead.contract.records import IntArray, Readings
+from stepahead.contract.records import Forecasts, IntArray, Readings, Status
 from stepahead.contract.settings import Settings
 from stepahead.forecasting.cohort import Tally
 from stepahead.forecasting.engine import Engine
+from stepahead.service.announcer import Announcer
 from stepahead.service.arrivals import Arrivals
 from stepahead.service.batches import cut_batches
+from stepahead.service.edge_node import EdgeNode
 from stepahead.service.intake import Intake
 from stepahead.service.keeper import Keeper
-from stepahead.service.outbox import Outbox, Row
+from stepahead.service.notify import Notifier
+from stepahead.service.outbox import Outbox
 from stepahead.service.outcomes import OutcomeDoor
 from stepahead.service.ports import LoopSession, Reader, Writer
+from stepahead.service.questions import Questions
 from stepahead.service.redelivery import RecentForecasts
 from stepahead.service.status import StatusReport, vitals
-from stepahead.telemetry.log import Log, RepeatBound
+from stepahead.service.watch import Watch
+from stepahead.telemetry.log import Log
+from stepahead.wire.decoder import Decoded
 from stepahead.wire.delivery import Delivery
 from stepahead.wire.encoder import encode_status, offline_status, status_topic
+from stepahead.wire.stock_client import Row
 
 __all__ = ["Loop"]
 
@@ -33,11 +42,14 @@ TURN_S = 0.5
 FIRST_MESSAGES = 8
 STATUS_EVERY_S = 1.0
 VITALS_EVERY_S = 60.0
-TOLD_EVERY_S = 10.0
+REDELIVERED = 8
+"""The flag DUP of a delivery (MQTT 3.1.1 §3.3.1.1)."""
 BELIEVED_S = 3600.0
 """A reading that is older when it comes was recorded earlier, or its clock is wrong."""
+NAMED = 5
 DRAIN_S = 1.5
 GOODBYE_S = 1.5
+EDGE_GOODBYE_S = 0.5
 
 
 class Loop:
@@ -59,9 +71,13 @@ class Loop:
         log: for the line of the minute, and for bad messages at a bounded rate.
         version: of the program.
         failures: how many fine-tunes were begun and never came back.
+        watch: what live page and metrics see; none = nobody looks.
         clock: monotonic seconds.
         wall_ns: UTC nanoseconds since 1970.
         sleep: waits for the disk when nothing more can be taken.
+        questions: answers them; none = nobody may ask.
+        edge_node: where forecasts go, when not to `session`.
+        announcer: makes what is to be published about new series.
     """
 
     def __init__(
@@ -79,9 +95,13 @@ class Loop:
         log: Log,
         version: str,
         failures: Callable[[], int] = lambda: 0,
+        watch: Watch | None = None,
         clock: Callable[[], float] = time.monotonic,
         wall_ns: Callable[[], int] = time.time_ns,
         sleep: Callable[[float], None] = time.sleep,
+        questions: Questions | None = None,
+        edge_node: EdgeNode | None = None,
+        announcer: Announcer | None = None,
     ) -> None:
         self._service = settings.service
         self._session = session
@@ -95,25 +115,35 @@ class Loop:
         self._keeper = keeper
         self._log = log
         self._failures = failures
+        self._watch = watch
         self._clock = clock
         self._wall_ns = wall_ns
         self._sleep = sleep
+        self._questions = questions
+        self._qos: int = settings.broker.qos
         self._topic = status_topic(settings.publish.prefix)
-        self._outbox = Outbox(session, settings.broker.qos, settings.publish.retain)
+        self._edge_node = edge_node
+        self._announcer = announcer
+        self._outbox = Outbox(session, settings.broker.qos, settings.publish.retain, edge_node)
         self._intake = Intake(session, settings.broker.queue_messages, clock)
         self._most = min(FIRST_MESSAGES, settings.service.max_batch)  # messages taken in one turn
+        self._caught_up = False  # what was delivered in a life before ours has been answered
         self.readings = 0
         self.lag_s: float | None = None
         now_s = clock()
         self._report = StatusReport(self, version, now_s)
         self._next_status_s = now_s
         self._next_vitals_s = now_s + VITALS_EVERY_S
-        self._bound = RepeatBound(TOLD_EVERY_S)
 
     @property
     def series(self) -> int:
         """Series known."""
         return len(self._engine.table)
+
+    @property
+    def away(self) -> int:
+        """Series whose state lies on the disk because they have been silent for long."""
+        return self._engine.hibernation.away
 
     @property
     def forecasts(self) -> int:
@@ -145,89 +175,174 @@ class Loop:
         """Dropped messages and readings by reason, of decoder and engine."""
         return DropCounter(self._reader_drops + self._engine.drops).as_dict()
 
-    def run(self, stopping: Callable[[], bool]) -> None:
-        """Turn until told to stop, then end in good order: see `finish`."""
+    def run(self, stopping: Callable[[], bool], notifier: Notifier | None = None) -> None:
+        """Turn until told to stop, then end in good order: see `finish`; whoever started us hears of both."""
         while not stopping():
             self.turn()
+            if notifier is not None:
+                notifier.turned()
+        if notifier is not None:
+            notifier.stopping()
         self.finish()
 
     def connected_anew(self, session_present: bool) -> None:
         """Told of a new connection: the broker may hold our last will, and may deliver again what is unanswered."""
         self._next_status_s = self._clock()
         self._intake.connected_anew(session_present)
+        self._reader.sparkplug.doubt()
 
-    def turn(self) -> None:
-        """Take what is there, or wait for it a little; answer it; tell how it goes."""
-        deliveries = self._receive()
+    def due_in_s(self, now_s: float) -> float:
+        """Seconds until acknowledgements that wait for the disk want a turn; infinite when none do."""
+        return self._keeper.due_in_s(now_s) if self._outbox.unsafe else math.inf
+
+    def turn(self, patience_s: float = IDLE_S) -> None:
+        """Take what is there, or wait for it a little; answer it; tell how it goes.
+
+        Args:
+            patience_s: longest wait for messages; 0 = this thread turns other loops too, and waits for no disk either.
+        """
+        deliveries = self._receive(patience_s)
         if deliveries:
             began_s = self._clock()
             self._take(deliveries)
             self._adapt(len(deliveries), self._clock() - began_s)
-        self._send(company=bool(deliveries))
+        else:
+            self._end_waits()
+        # Acknowledgements may share an fsync with those that come; forecasts that wait for the disk shall not.
+        self._send(company=bool(deliveries) or not self._outbox.held or not patience_s)
+        if self._edge_node is not None and self._session.connected:  # an attempt to connect takes time
+            self._edge_node.turn()
         now_s = self._clock()
         self._keeper.care(now_s)
         if now_s >= self._next_status_s:
             self._tell(now_s)
 
-    def _receive(self) -> list[Delivery]:
+    def _receive(self, patience_s: float) -> list[Delivery]:
         if self._keeper.full:
             self._intake.read(0.0, 1, 0.0)
-            self._sleep(FULL_S)
+            self._sleep(min(FULL_S, patience_s))
             return []
+        now_s = self._clock()
         # While forecasts wait for the disk, only what is there already is company for them.
-        wait_s = 0.0 if self._outbox.held else min(IDLE_S, max(0.0, self._next_status_s - self._clock()))
+        wait_s = 0.0 if self._outbox.held else min(patience_s, max(0.0, self._next_status_s - now_s))
+        if self._outbox.unsafe:
+            wait_s = min(wait_s, self._keeper.due_in_s(now_s))
         self._intake.read(wait_s, self._most, self._service.max_batch_delay_s)
         return self._intake.take(self._most)
 
     def _adapt(self, messages: int, took_s: float) -> None:
         """Take more messages at once when they are there and go fast, fewer when a turn took too long."""
         if took_s > TURN_S:
-            self._most = max(1, int(messages * TURN_S / took_s))
+            # Not below the first portion: on a machine that is starved a turn has its price, however little it takes.
+            least = min(FIRST_MESSAGES, self._service.max_batch)
+            self._most = max(least, int(messages * TURN_S / took_s))
         elif messages == self._most and 2 * took_s < TURN_S:
             self._most = min(2 * self._most, self._service.max_batch)
 
     def _take(self, deliveries: Sequence[Delivery]) -> None:
         """Answer deliveries: every reading that the engine accepts, and every one delivered again, gets a forecast."""
-        decoded = self._reader.decode(self._arrivals.recall(deliveries))
-        columns = self._arrivals.note(deliveries, decoded)
+        self._caught_up = self._caught_up or not any(message.flags & REDELIVERED for message in deliveries)
+        read = deliveries
+        asked = [] if self._questions is None else self._questions.among(deliveries)
+        if asked:
+            apart = set(map(id, asked))
+            read = [message for message in deliveries if id(message) not in apart]
+        decoded = self._reader.decode(self._arrivals.recall(read))
+        columns = self._arrivals.note(read, decoded)
         if columns is not None:
             self._keeper.note_arrivals(columns)
-        rows: list[Row] = []
-        for part in cut_batches(decoded.message, self._service.max_batch):
-            rows += self._answer(decoded.readings[part])
-        self._outbox.add(deliveries, rows, self._keeper.position)
+        self._answer_all(deliveries, read, decoded)
+        if self._questions is not None and asked:
+            self._session.publish_many(self._questions.answer(asked), self._qos, False)
         now_ns = self._wall_ns()
         times = [int(decoded.readings.time_ns.max())] if len(decoded.readings) else []
         # A reading's own time tells of the broker's queue too; it does not count where a recording is played.
         ages_s = [(now_ns - time_ns) / 1e9 for time_ns in (*times, deliveries[0].received_ns)]
-        self.lag_s = max(age_s for age_s in ages_s if age_s <= BELIEVED_S)
+        # None when the clock was set forward meanwhile.
+        self.lag_s = max((age_s for age_s in ages_s if age_s <= BELIEVED_S), default=None)
+
+    def _end_waits(self) -> None:
+        """Answer readings that waited for a message which others had overtaken, and which does not come."""
+        decoded = self._reader.overdue(self._wall_ns())
+        if len(decoded.readings) or self._reader.sparkplug.busy:
+            self._answer_all([], [], decoded)
+
+    def _stale(self, slots: Sequence[int]) -> list[Row]:
+        """The newest forecasts of series whose source died, marked so; what was learned of them stays."""
+        newest = self._recent.newest(slots)
+        if newest is None:
+            return []
+        return self._writer.encode(replace(newest, status=np.full(len(newest), Status.STALE, np.int8)), None, ())
+
+    def _answer_all(self, deliveries: Sequence[Delivery], read: Sequence[Delivery], decoded: Decoded) -> None:
+        """Write down what is known of edge nodes, step every batch, and do what edge nodes call for.
+
+        Args:
+            deliveries: to be acknowledged with the forecasts.
+            read: those that `decoded.message` counts; none = it is not known which.
+            decoded: their readings.
+        """
+        edge_nodes = self._reader.sparkplug
+        changes = edge_nodes.changes()
+        if changes:
+            self._keeper.note_edge_nodes(changes)
+        rows: list[Row] = []
+        answered = 0
+        for part in cut_batches(decoded.message, self._service.max_batch):
+            message = decoded.message[part]
+            for forecasts, at in self._answer(decoded.readings[part]):
+                rows += self._writer.encode(forecasts, message[at] if read else None, read)
+                answered += len(forecasts)
+                if self._announcer is not None and (news := self._announcer.new(forecasts)):
+                    self._session.publish_many(news, 1, True)
+        if edge_nodes.stale:
+            rows += self._stale(edge_nodes.take_stale())
+        self._outbox.add(deliveries, rows, self._keeper.position, self._keeper.binding, answered)
+        if edge_nodes.commands:
+            self._session.publish_many(edge_nodes.take_commands(), 0, False)
 
     def _send(self, company: bool) -> None:
-        """Publish and acknowledge what is safe."""
-        durable = self._keeper.commit(self._clock(), company)
-        self._outbox.send(durable, anyway=self._keeper.trouble is not None)
+        """Publish what may go out, commit, and acknowledge what is safe."""
+        self._hand_out(self._keeper.durable)
+        self._hand_out(self._keeper.commit(self._clock(), company))
 
-    def _answer(self, batch: Readings) -> list[Row]:
-        outcome = self._door.arrived()
+    def _hand_out(self, durable: int) -> None:
+        began_s, before = self._clock(), self._outbox.forecasts
+        self._outbox.send(durable, anyway=self._keeper.trouble is not None)
+        if self._watch is not None and self._outbox.forecasts > before:
+            self._watch.publish.observe(self._clock() - began_s)
+
+    def _answer(self, batch: Readings) -> list[tuple[Forecasts, IntArray]]:
+        """Forecasts, and the rows of the batch that they answer, rising."""
+        # What a life before ours answered and did not get on the disk comes first, and gets the same forecast again:
+        # with the weights of then.
+        outcome = self._door.arrived() if self._caught_up else None
         if outcome is not None:
             self._keeper.note_outcome(outcome)
             self._door.let_in(outcome)
-        self._keeper.note_batch(batch)
+        self._keeper.note_batch(batch, self._arrivals.mark())
+        began_s = self._clock()
         forecasts = self._engine.step(batch)
+        if self._watch is not None:
+            self._watch.stepped(forecasts, len(batch), self._clock() - began_s)
         self._recent.add(forecasts)
+        if self._questions is not None:
+            self._questions.note(forecasts)
         self.readings += len(batch)
-        rows = self._writer.encode(forecasts)
-        if len(forecasts) < len(batch):
-            again = self._recent.find(self._identities(batch, forecasts.reading))
-            if again is not None:
-                rows += self._writer.encode(again)
-        return rows
-
-    def _identities(self, batch: Readings, accepted: IntArray) -> "np.typing.NDArray[np.uint64]":
-        """Ids of the readings that the engine did not accept."""
-        dropped = np.delete(np.arange(len(batch)), accepted)
+        if len(forecasts) == len(batch):
+            return [(forecasts, forecasts.reading)]
+        dropped = np.delete(np.arange(len(batch)), forecasts.reading)
         left = batch[dropped]
-        return self._engine.table.reading_id(left.series, left.time_ns, left.value)
+        found = self._recent.find(self._engine.table.reading_id(left.series, left.time_ns, left.value))
+        if found is None:
+            return [(forecasts, forecasts.reading)]
+        again, at = found
+        at = dropped[at]
+        if again.value.shape[1:] != forecasts.value.shape[1:] or again.lower.shape[1:] != forecasts.lower.shape[1:]:
+            return [(forecasts, forecasts.reading), (again, at)]  # made before horizon or levels were changed
+        rows = np.concatenate((forecasts.reading, at))
+        order = np.argsort(rows, kind="stable")
+        return [(Forecasts.concatenate((forecasts, again))[order], rows[order])]
 
     def _tell(self, now_s: float) -> None:
         """Publish the status; now and then write a line."""
@@ -236,13 +351,21 @@ class Loop:
         if self._session.connected:  # or statuses would pile up for a broker that is away
             durability = {"mode": self._keeper.mode, "trouble": self._keeper.trouble}
             self._session.publish(self._topic, encode_status("online", **fields, durability=durability), 1, True)
+        if self._watch is not None:
+            self._watch.tell(fields, self._engine, self._session, self._keeper)
         troubles = {
             **fields["drops"],
             "publish_refused": self._session.refused_out,
             "lost_qos0": self._session.lost_qos0,
+            "edge_node_missed": 0 if self._edge_node is None else self._edge_node.missed,
         }
-        for reason, count in self._bound.due(troubles, now_s).items():
-            self._log.warning("dropped", reason=reason, count=count)
+        for reason, total in troubles.items():  # the log bounds how often it tells of one
+            self._log.warning("dropped", reason=reason, total=total)
+        lost = self._engine.hibernation.lost
+        if lost:
+            some = ", ".join(lost[:NAMED]) + (f" and {len(lost) - NAMED} more" if len(lost) > NAMED else "")
+            self._log.error("state_damaged", text=f"what was known of silent series cannot be read; anew begin {some}")
+            lost.clear()
         if now_s >= self._next_vitals_s:
             self._next_vitals_s = now_s + VITALS_EVERY_S
             self._log.info("vitals", **vitals(fields))
@@ -259,6 +382,8 @@ class Loop:
             while len(self._intake) and self._clock() < until_s and not self._keeper.full:
                 self._take(self._intake.take(self._most))
             self._send(company=False)
+            if self._edge_node is not None:
+                self._edge_node.close(EDGE_GOODBYE_S)
             session.publish(self._topic, offline_status(), 1, True)
             session.flush(DRAIN_S)
         safe = session.close(GOODBYE_S)

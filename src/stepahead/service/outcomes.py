@@ -1,9 +1,11 @@
 """The door between engine and trainer: what a fine-tune came to is let in between two batches only."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
+from stepahead.learning.material import Material
 from stepahead.learning.trainer import Trainer
-from stepahead.learning.tuner import TuneRequest, TuneResult
+from stepahead.learning.tuner import TuneResult
 
 __all__ = ["Outcome", "OutcomeDoor"]
 
@@ -25,7 +27,7 @@ class OutcomeDoor:
         trainer: who does the work.
 
     Attributes:
-        under_way: the request that the engine waits for; None when there is none or it is no longer known.
+        under_way: what the engine waits for; None when that is nothing or no longer known.
         waiting: whether the engine waits for an outcome.
 
     Example:
@@ -40,23 +42,27 @@ class OutcomeDoor:
         self._trainer = trainer
         self._inside: TuneResult | None = None
         self._held = False
-        self.under_way: TuneRequest | None = None
+        self.under_way: Material | None = None
         self.waiting = False
+        self.on_result: Callable[[TuneResult], None] = lambda result: None
+        """Told of each result just before the engine sees it."""
 
     @property
     def busy(self) -> bool:
         """Whether the engine waits for an outcome or has not fetched it."""
         return self.waiting or self._inside is not None
 
-    def submit(self, request: TuneRequest) -> None:
-        """Hand a request on."""
-        self.under_way, self.waiting = request, True
+    def submit(self, material: Material) -> None:
+        """Hand a fine-tune on."""
+        self.under_way, self.waiting = material, True
         if not self._held:
-            self._trainer.submit(request)
+            self._trainer.submit(material)
 
     def poll(self) -> TuneResult | None:
         """The result that was let in, once."""
         result, self._inside = self._inside, None
+        if result is not None:
+            self.on_result(result)
         return result
 
     def wait(self) -> TuneResult | None:
@@ -65,6 +71,8 @@ class OutcomeDoor:
             self._trainer.submit(self.under_way)
         result = self._trainer.wait()
         self.under_way, self.waiting = None, False
+        if result is not None:
+            self.on_result(result)
         return result
 
     def arrived(self) -> Outcome | None:
@@ -83,11 +91,11 @@ class OutcomeDoor:
         self.under_way, self.waiting = None, False
 
     def hold(self) -> None:
-        """Keep requests back, while history is repeated: their outcomes are known, but for the last one's."""
+        """Keep fine-tunes back, while history is repeated: their outcomes are known, but for the last one's."""
         self._held = True
 
     def go_on(self) -> None:
-        """Hand the request on whose outcome history did not tell."""
+        """Hand the fine-tune on whose outcome history did not tell."""
         self._held = False
         if self.waiting and self.under_way is not None:
             self._trainer.submit(self.under_way)

@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from stepahead.contract.records import Forecasts
-from stepahead.service.outbox import OutgoingSession, Row
+from stepahead.contract.records import Forecasts, SlotArray
+from stepahead.service.outbox import OutgoingSession
 from stepahead.wire.decoder import Decoded
 from stepahead.wire.delivery import Delivery
+from stepahead.wire.sparkplug_host import SparkplugHost
+from stepahead.wire.stock_client import Row
 
 __all__ = ["LoopSession", "Reader", "Writer"]
 
@@ -42,12 +44,21 @@ class LoopSession(OutgoingSession, Protocol):
 class Reader(Protocol):
     """Deliveries in, readings out."""
 
+    @property
+    def sparkplug(self) -> SparkplugHost:
+        """What is known of edge nodes, and what is to be sent to them."""
+
     def decode(self, deliveries: Sequence[Delivery]) -> Decoded:
         """Read all deliveries, in order."""
+
+    def overdue(self, now_ns: int) -> Decoded:
+        """Readings that waited for others, which did not come."""
 
 
 class Writer(Protocol):
     """Forecasts in, topics and payloads out."""
 
-    def encode(self, forecasts: Forecasts) -> list[Row]:
-        """One row per forecast, in order."""
+    def encode(
+        self, forecasts: Forecasts, message: SlotArray | None = None, deliveries: Sequence[Delivery] = ()
+    ) -> list[Row]:
+        """What is to be published of forecasts, in order, and by whom their readings came, if that is known."""

@@ -2,9 +2,11 @@
 
 import os
 import signal
-import threading
+import sys
+import time
 from collections.abc import Callable
-from importlib import import_module
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from importlib.metadata import version
 from types import FrameType
 
@@ -15,30 +17,49 @@ from stepahead.contract.reasons import DropCounter
 from stepahead.contract.settings import Settings
 from stepahead.forecasting.engine import Engine
 from stepahead.learning.trainer import InlineTrainer, Trainer
+from stepahead.service.arrival_clock import ArrivalClock
 from stepahead.service.arrivals import Arrivals
 from stepahead.service.loop import Loop
+from stepahead.service.notify import Notifier
 from stepahead.service.outcomes import OutcomeDoor
+from stepahead.service.output import Output, own_topics
 from stepahead.service.recovery import Knowledge, resume
 from stepahead.service.redelivery import RecentForecasts
 from stepahead.service.settings_text import mask_url
 from stepahead.service.state_directory import state_directory
 from stepahead.service.trainer_process import ProcessTrainer
-from stepahead.telemetry.log import Log
+from stepahead.service.unforeseen import Unforeseen
+from stepahead.service.watch import Watch
+from stepahead.storage.filesystem import Filesystem
+from stepahead.telemetry.ledger import Ledger
+from stepahead.telemetry.log import Log, make_log
 from stepahead.wire.decoder import Decoder
 from stepahead.wire.delivery import Will
-from stepahead.wire.encoder import ForecastEncoder, offline_status, status_topic
+from stepahead.wire.encoder import offline_status, status_topic
 from stepahead.wire.event import EventKind, SessionEvent
 from stepahead.wire.session import Session
-from stepahead.wire.topics import own_output_error, parse_filter
+from stepahead.wire.topic_template import own_output_error
+from stepahead.wire.topics import parse_filter
+from stepahead.wire.units import Units
 
 __all__ = ["run"]
 
+SWITCH_S = 0.001
 REMEMBERED_FORECASTS = 131_072
 """More than the 65,535 messages that a broker may deliver again, with room for messages of several readings."""
 
 
-def run(settings: Settings) -> int:
+def run(
+    settings: Settings,
+    filesystem: Filesystem | None = None,
+    around_trainer: Callable[[Trainer], Trainer] = lambda trainer: trainer,
+) -> int:
     """Forecast the feeds of a broker until SIGTERM or Ctrl-C.
+
+    Args:
+        settings: all of them.
+        filesystem: the door to the disk.
+        around_trainer: may stand between the engine and who fine-tunes.
 
     Returns:
         The exit code: 0 after an end in good order.
@@ -48,33 +69,45 @@ def run(settings: Settings) -> int:
         BrokerError: the broker refused the first connection for good.
     """
     filters = [parse_filter(subscription.filter) for subscription in settings.subscriptions]
-    error = own_output_error(filters, settings.publish.prefix)
+    error = own_output_error(filters, own_topics(settings))
     if error is not None:
         raise SettingsError(f"subscriptions: {error}")
-    log = Log(level=settings.service.log_level)
+    log = make_log(level=settings.service.log_level, form=settings.service.log_format)
     torch.set_num_threads(settings.service.threads)
+    notifier = Notifier(os.environ, lambda text: log.warning("service_manager", text=text))
     stop = Stop()
     trainer, failures = make_trainer(settings, log)
-    door = OutcomeDoor(trainer)
+    door = OutcomeDoor(around_trainer(trainer))
     engine = Engine(settings, door)
-    knowledge = Knowledge(engine, door, RecentForecasts(REMEMBERED_FORECASTS), Arrivals())
-    log_start(settings, log)
-    import_what_comes_later()
-    keeper, release = resume(settings, knowledge, state_directory(settings), log)
     drops = DropCounter()
     decoder = Decoder(
-        settings.subscriptions, engine.intern, drops, settings.publish.prefix, settings.broker.max_payload_bytes
+        settings.subscriptions,
+        engine.intern,
+        drops,
+        settings.publish.prefix,
+        settings.broker.max_payload_bytes,
+        settings.sparkplug,
+        Unforeseen(log),
     )
+    output = Output(settings, filters, engine.table, drops, SessionLog(log), decoder.units.of)
+    knowledge = Knowledge(engine, door, RecentForecasts(REMEMBERED_FORECASTS), Arrivals(), decoder.sparkplug)
+    log_start(settings, log)
+    disk = ThreadPoolExecutor(1, "disk")
+    keeper, release = resume(settings, knowledge, state_directory(settings), log, filesystem=filesystem, beside=disk)
+    output.recall(knowledge.recent)
     events = SessionLog(log)
+    watch, page = open_page(settings, engine, decoder.units, log)
     will = Will(status_topic(settings.publish.prefix), offline_status())
-    session = Session(settings.broker, [topic_filter.text for topic_filter in filters], will, events)
+    arrival_ns = ArrivalClock(log, knowledge.arrivals.newest_ns)
+    texts = [topic_filter.text for topic_filter in filters]
+    session = Session(settings.broker, texts, will, events, wall_ns=arrival_ns, optional=output.optional_filters)
     loop = Loop(
         settings,
         session,
         decoder,
         drops,
         engine,
-        ForecastEncoder(settings.publish.prefix, settings.interval.levels, engine.table.keys.__getitem__),
+        output.encoder,
         door,
         knowledge.recent,
         knowledge.arrivals,
@@ -82,15 +115,45 @@ def run(settings: Settings) -> int:
         log,
         version("stepahead"),
         failures,
+        watch,
+        questions=output.questions,
+        edge_node=output.edge_node,
+        announcer=output.announcer,
     )
+    if watch is not None:
+        door.on_result = watch.judged_by_gate
     events.on_connected = loop.connected_anew
     try:
-        with stop:
-            loop.run(stop.asked)
+        with stop, page:
+            loop.run(stop.asked, notifier)
     finally:
         engine.close()
         release()
+        notifier.close()
     return 0
+
+
+def open_page(
+    settings: Settings, engine: Engine, units: Units, log: Log
+) -> tuple[Watch | None, AbstractContextManager[object]]:
+    """The watch that the loop reports to and the server that shows it; without one nothing is loaded or noted."""
+    http = settings.http
+    if not http.enabled:
+        return None, nullcontext()
+    # Imported here: a service without the page does not carry uvicorn, Starlette and prometheus-client in its memory.
+    from stepahead.dashboard.guard import is_loopback
+    from stepahead.dashboard.server import PageServer
+    from stepahead.service.face import Face
+
+    watch = Watch(Ledger(time.time))
+    face = Face(settings, watch, engine.table.keys, engine.table.find, version("stepahead"), unit_of=units.of)
+    server = PageServer(http, face, lambda text: log.error("http", text=text))
+    log.info("http", page=server.url, token=http.token is not None)
+    if not is_loopback(http.host) and http.token is None:
+        log.warning("http", text=f"{http.host} shows the feeds to the whole network: set http.token_file")
+    # A thread that answers a browser gives the interpreter back to the loop after 1 ms, not 5.
+    sys.setswitchinterval(SWITCH_S)
+    return watch, server
 
 
 def make_trainer(settings: Settings, log: Log) -> tuple[Trainer, Callable[[], int]]:
@@ -103,11 +166,6 @@ def make_trainer(settings: Settings, log: Log) -> tuple[Trainer, Callable[[], in
         return InlineTrainer(settings.learning, clock=lambda: 0.0), lambda: 0
     trainer = ProcessTrainer(settings.learning, lambda text: log.warning("fine_tune_failed", text=text))
     return trainer, lambda: trainer.failures
-
-
-def import_what_comes_later() -> None:
-    """Import river beside the stream: it is needed after some hundred readings, and takes a second."""
-    threading.Thread(target=import_module, args=("river.drift",), name="imports", daemon=True).start()
 
 
 def log_start(settings: Settings, log: Log) -> None:
@@ -124,6 +182,8 @@ def log_start(settings: Settings, log: Log) -> None:
         durability=settings.durability.mode,
         threads=settings.service.threads,
         deterministic=settings.engine.deterministic,
+        device="cpu",
+        http=settings.http.enabled,
         pid=os.getpid(),
     )
 

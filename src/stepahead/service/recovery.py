@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,16 @@ from stepahead.service.history_records import repeat_record, settings_record, se
 from stepahead.service.keeper import MAX_PENDING_BYTES, JournalKeeper, Keeper, SnapshotKeeper
 from stepahead.service.outcomes import OutcomeDoor
 from stepahead.service.redelivery import RecentForecasts
+from stepahead.service.shelf import PackShelf
 from stepahead.storage.filesystem import Filesystem
 from stepahead.storage.journal import Journal
 from stepahead.storage.lock import StateLock
+from stepahead.storage.packs import PackStore
 from stepahead.storage.snapshot import SnapshotStore
-from stepahead.storage.verify import JOURNAL, SNAPSHOTS
+from stepahead.storage.verify import JOURNAL, SILENT, SNAPSHOTS
 from stepahead.storage.writer import SnapshotWriter
 from stepahead.telemetry.log import Log
+from stepahead.wire.sparkplug_host import SparkplugHost
 
 __all__ = ["Knowledge", "resume"]
 
@@ -33,6 +37,7 @@ class Knowledge:
     door: OutcomeDoor
     recent: RecentForecasts
     arrivals: Arrivals
+    sparkplug: SparkplugHost | None = None
 
     def capture(self) -> dict[str, Any]:
         """A copy, as a tree that can be stored; between two batches."""
@@ -41,6 +46,7 @@ class Knowledge:
             "waiting": self.door.waiting,
             "recent": self.recent.state_dict(),
             "arrivals": self.arrivals.state_dict(),
+            "edge_nodes": [] if self.sparkplug is None else self.sparkplug.state_dict()["nodes"],
             "settings": settings_text(self.engine.settings),
         }
 
@@ -50,12 +56,14 @@ class Knowledge:
         self.door.waiting = bool(state["waiting"])
         self.recent.load_state_dict(state["recent"])
         self.arrivals.load_state_dict(state["arrivals"])
+        if self.sparkplug is not None:
+            self.sparkplug.load_state_dict({"nodes": state.get("edge_nodes", [])})
 
     def repeat(self, journal: Journal, position: int) -> int:
         """Live through the journal again from a position on; how many readings that were."""
         readings = 0
         for _, record in journal.read(position):
-            batch = repeat_record(record, self.engine, self.door, self.arrivals)
+            batch = repeat_record(record, self.engine, self.door, self.arrivals, self.sparkplug)
             if batch is not None:
                 self.recent.add(self.engine.step(batch))
                 readings += len(batch)
@@ -70,6 +78,8 @@ def resume(
     clock: Callable[[], float] = time.monotonic,
     filesystem: Filesystem | None = None,
     max_pending_bytes: int = MAX_PENDING_BYTES,
+    beside: Executor | None = None,
+    epoch: int | None = None,
 ) -> tuple[Keeper, Callable[[], None]]:
     """Bring an empty engine to where the last run ended, and give back who keeps what comes.
 
@@ -80,7 +90,8 @@ def resume(
         log: told what was found.
         clock: monotonic seconds.
         filesystem: the door to the disk.
-        max_pending_bytes: see `JournalKeeper`.
+        max_pending_bytes, beside: see `JournalKeeper`.
+        epoch: of a shard in a cluster, written into its journal.
 
     Returns:
         The keeper, and what to call at the very end.
@@ -109,8 +120,17 @@ def resume(
                     f"the state in {directory} does not fit the settings: {error}. Go back to the settings it was "
                     "made with, or move the directory away to begin anew"
                 ) from error
-        writer = SnapshotWriter(store)
-        ours = (writer, knowledge.capture, durability.snapshot_every_s, log, clock)
+        silent = PackShelf(PackStore(directory / SILENT, filesystem), durability.generations, beside)
+        knowledge.engine.hibernation.shelf = silent
+        missing = silent.found(knowledge.engine.hibernation.packs)
+        if missing:
+            log.error("state_damaged", text=f"silent series: packs {', '.join(map(str, missing))} are missing")
+
+        def capture() -> dict[str, Any]:
+            silent.captured()
+            return knowledge.capture()
+
+        ours = (SnapshotWriter(store), capture, durability.snapshot_every_s, log, clock, silent.written)
         if durability.mode == "snapshot":
             log_resumed(directory, knowledge, 0, clock() - began_s, log)
             return SnapshotKeeper(*ours), lock.release
@@ -126,9 +146,9 @@ def resume(
         knowledge.door.hold()
         readings = knowledge.repeat(journal, position)
         knowledge.door.go_on()
-        journal.append(settings_record(settings))
+        journal.append(settings_record(settings, epoch))
         log_resumed(directory, knowledge, readings, clock() - began_s, log, torn_bytes=journal.recovery.torn_bytes)
-        return JournalKeeper(journal, knowledge.engine.table.keys, max_pending_bytes, *ours), lock.release
+        return JournalKeeper(journal, knowledge.engine.table.keys, max_pending_bytes, beside, *ours), lock.release
     except BaseException:
         lock.release()
         raise

@@ -21,9 +21,9 @@ def settings_toml(settings: Settings, origins: Mapping[str, str] | None = None) 
         origins: dotted key -> origin, to be written behind each value; None leaves the origins out.
 
     Example:
-        >>> print(settings_toml(Settings()).split("[publish]")[1].split("[durability]")[0].strip())
-        prefix = "stepahead/v1"
-        retain = false
+        >>> print(settings_toml(Settings()).split("[cadence]")[1].split("[transform]")[0].strip())
+        gap_periods = 5.0
+        reset_periods = 50.0
     """
     lines: list[str] = []
     values = {name: getattr(settings, name) for name in type(settings).model_fields}

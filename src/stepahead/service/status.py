@@ -16,6 +16,10 @@ class Observed(Protocol):
         """Series known."""
 
     @property
+    def away(self) -> int:
+        """Series whose state lies on the disk because they have been silent for long."""
+
+    @property
     def readings(self) -> int:
         """Readings taken so far."""
 
@@ -74,6 +78,7 @@ class StatusReport:
             "version": self._version,
             "uptime_s": round(now_s - self._began_s, 1),
             "series": observed.series,
+            "away": observed.away,
             "readings": observed.readings,
             "forecasts": observed.forecasts,
             "readings_per_second": round(rate, 1),

@@ -1,49 +1,77 @@
-"""The process that fine-tunes: requests on standard input, results on standard output, until the input ends."""
+"""The process that fine-tunes: material in, results out, until the other end is gone.
+
+Messages are parcels; what goes over the socket is their descriptors. Started as `trainer_child.py SOCKET MEMORY`: the
+number of the socket's descriptor, and the bytes that the process may take on top of what its libraries take.
+"""
 
 import os
 import queue
+import resource
+import socket
 import sys
 import threading
-from typing import IO, Any
 
-__all__ = ["NICENESS", "main"]
+__all__ = ["BEGIN", "DONE", "MOST_BYTES", "NICENESS", "main"]
 
 NICENESS = 10
 """Below the service, which must answer while this process computes."""
+MOST_BYTES = 2**30
+"""Of one message: material and results of the largest settings that make sense take some hundred MB."""
+BEGIN, DONE = b"b", b"d"
 
 
 def main() -> None:
-    """Serve requests until the parent closes the pipe, or is gone, which closes it too."""
-    results = os.fdopen(os.dup(1), "wb")
-    # What a library prints must not end up between two results.
-    os.dup2(2, 1)
+    """Serve until the service closes the socket, or is gone, which closes it too."""
     os.nice(NICENESS)
-    requests: queue.SimpleQueue[Any] = queue.SimpleQueue()
-    # Read in a thread of its own, so that the end of the parent is noticed in the middle of a fine-tune.
-    threading.Thread(target=_receive, args=(sys.stdin.buffer, requests), daemon=True).start()
-    _serve(requests, results)
+    ends = socket.socket(fileno=int(sys.argv[1]))
+    requests: queue.SimpleQueue[int] = queue.SimpleQueue()
+    # Read in a thread of its own, so that the end of the service is noticed in the middle of a fine-tune.
+    threading.Thread(target=_receive, args=(ends, requests), daemon=True).start()
+    _serve(requests, ends, int(sys.argv[2]))
 
 
-def _receive(file: IO[bytes], requests: "queue.SimpleQueue[Any]") -> None:
-    from stepahead.service.tuning_message import read_message
-
-    try:
-        while True:
-            requests.put(read_message(file))
-    except EOFError:
-        os._exit(0)
+def _receive(ends: socket.socket, requests: "queue.SimpleQueue[int]") -> None:
+    while True:
+        message, descriptors, _, _ = socket.recv_fds(ends, len(BEGIN), 1)
+        if not message:
+            os._exit(0)
+        requests.put(descriptors[0])
 
 
-def _serve(requests: "queue.SimpleQueue[Any]", results: IO[bytes]) -> None:
+def _serve(requests: "queue.SimpleQueue[int]", ends: socket.socket, memory_bytes: int) -> None:
     import torch
 
     from stepahead.learning.tuner import tune
-    from stepahead.service.tuning_message import request_of, result_parts, write_message
+    from stepahead.service.parcel import pack, unpack
+    from stepahead.service.tuning_message import material_of, result_parts
 
     torch.set_num_threads(1)
+    torch.set_num_interop_threads(1)
+    torch.optim.AdamW([torch.zeros(1)])  # the first one imports another hundred megabytes of PyTorch
+    bound_memory(memory_bytes)
     while True:
-        request, settings = request_of(*requests.get())
-        write_message(results, *result_parts(tune(request, settings)))
+        received = requests.get()
+        failed = False
+        try:
+            material, settings = material_of(*unpack(received, MOST_BYTES))
+            parts = result_parts(tune(material.request(), settings))
+        except (MemoryError, RuntimeError) as error:  # PyTorch has no error of its own for want of memory
+            parts, failed = ({"failed": f"{type(error).__name__}: {error}".splitlines()[0]}, {}), True
+        finally:
+            os.close(received)
+        answer = pack(*parts, MOST_BYTES)
+        socket.send_fds(ends, [DONE], [answer])
+        os.close(answer)
+        if failed:
+            sys.exit(1)
+
+
+def bound_memory(more_bytes: int) -> None:
+    """Let this process have so many bytes more than it has now, of heap and private mappings: Linux counts them."""
+    if sys.platform == "linux":
+        with open("/proc/self/statm") as file:
+            most = int(file.read().split()[5]) * resource.getpagesize() + more_bytes
+        resource.setrlimit(resource.RLIMIT_DATA, (most, most))
 
 
 if __name__ == "__main__":

@@ -1,39 +1,47 @@
 """Fine-tuning in a process of its own, so that forecasts go out while gradients are computed."""
 
 import os
+import select
+import socket
 import subprocess
 import sys
-import threading
+import time
 from collections.abc import Callable
 
 from stepahead.contract.settings import LearningSettings
-from stepahead.learning.tuner import TuneRequest, TuneResult
-from stepahead.service.tuning_message import read_message, request_parts, result_of, write_message
+from stepahead.learning.material import Material
+from stepahead.learning.tuner import TuneResult
+from stepahead.service.parcel import pack, unpack
+from stepahead.service.trainer_child import BEGIN, DONE, MOST_BYTES
+from stepahead.service.tuning_message import material_parts, result_of
 
 __all__ = ["ProcessTrainer", "trainer_command"]
 
 GRACE_S = 30.0
 """On top of `learning.max_seconds`, which the fine-tune keeps itself: for the start of the process and the way there
 and back. What is slower hangs, and is killed."""
+ENDING_S = 0.1
+"""Between the end of a process' socket and of the process itself."""
 
 
-def trainer_command() -> list[str]:
+def trainer_command(descriptor: int, memory_bytes: int) -> list[str]:
     """What starts the process; `-P` keeps a `numpy.py` in the working directory out of its way."""
-    return [sys.executable, "-P", "-m", "stepahead.service.trainer_child"]
+    return [sys.executable, "-P", "-m", "stepahead.service.trainer_child", str(descriptor), str(memory_bytes)]
 
 
 class ProcessTrainer:
-    """A `Trainer` whose work is done by a child process at low priority.
+    """A `Trainer` whose work is done by a child process: at low priority, with one thread and bounded memory.
 
-    `submit` and `poll` never wait: a thread feeds the child and waits for its answer. A child that dies or hangs is
-    counted in `failures` and its request is given up; the next request starts another. The child ends with us,
-    however we end, because it reads from a pipe that closes then.
+    Material and results lie in memory that both processes see; what it costs the caller is one copy of them. `submit`
+    and `poll` never wait. A child that dies or hangs is counted in `failures` and its fine-tune is given up; the next
+    one starts another. The child ends with us, however we end, because its socket is closed then.
 
     Args:
         settings: of the fine-tunes.
-        report: told in one sentence about each failure; called from another thread.
-        command: starts the child.
+        report: told in one sentence about each failure.
+        command: starts the child, given the number of its socket and the bytes that it may take.
         time_limit_s: a fine-tune that takes longer is killed; none = `settings.max_seconds` and 30 s.
+        clock: monotonic seconds.
 
     Example:
         >>> trainer = ProcessTrainer(LearningSettings(), print)
@@ -46,101 +54,132 @@ class ProcessTrainer:
         self,
         settings: LearningSettings,
         report: Callable[[str], None],
-        command: Callable[[], list[str]] = trainer_command,
+        command: Callable[[int, int], list[str]] = trainer_command,
         time_limit_s: float | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings = settings
         self._report = report
         self._command = command
         self._time_limit_s = settings.max_seconds + GRACE_S if time_limit_s is None else time_limit_s
+        self._clock = clock
         self._process: subprocess.Popen[bytes] | None = None
-        self._thread: threading.Thread | None = None
-        self._result: TuneResult | None = None
-        self._closed = False
+        self._socket: socket.socket | None = None
+        self._under_way: str | None = None
+        self._until_s = 0.0
         self.failures = 0
 
     @property
     def busy(self) -> bool:
-        """Whether a request is under way or its result has not been fetched."""
-        return self._result is not None or (self._thread is not None and self._thread.is_alive())
+        """Whether a fine-tune is under way or its result has not been fetched."""
+        return self._under_way is not None
 
     @property
     def pid(self) -> int | None:
-        """Process id of the child, if one runs."""
+        """Process id of the child, if one was started and not ended."""
         return None if self._process is None else self._process.pid
 
-    def submit(self, request: TuneRequest) -> None:
+    def submit(self, material: Material) -> None:
         """Begin a fine-tune; returns at once."""
-        self._thread = threading.Thread(target=self._work, args=(request,), name="trainer", daemon=True)
-        self._thread.start()
+        self._under_way = f"fine-tune {material.number} of {material.cohort}"
+        self._until_s = self._clock() + self._time_limit_s
+        try:
+            parcel = pack(*material_parts(material, self._settings), MOST_BYTES)
+            try:
+                socket.send_fds(self._child(), [BEGIN], [parcel])
+            finally:
+                os.close(parcel)
+        except (OSError, ValueError) as error:
+            self._give_up(str(error))
 
     def poll(self) -> TuneResult | None:
         """The result if it is there; never waits."""
-        result, self._result = self._result, None
-        return result
+        return self._fetch(0.0)
 
     def wait(self) -> TuneResult | None:
         """The result, waited for; None when the fine-tune failed or there is none."""
-        if self._thread is not None:
-            self._thread.join()
-        return self.poll()
+        result = None
+        while self.busy and result is None:
+            result = self._fetch(max(0.0, self._until_s - self._clock()))
+        return result
 
     def close(self) -> None:
         """Give up what is under way and end the child."""
-        self._closed = True
-        process = self._process
-        if process is not None:
-            process.kill()
-        if self._thread is not None:
-            self._thread.join()
+        self._under_way = None
         self._end_child()
 
-    def _work(self, request: TuneRequest) -> None:
-        try:
-            process = self._child()
-            assert process.stdin is not None
-            assert process.stdout is not None
-            watchdog = threading.Timer(self._time_limit_s, process.kill)
-            watchdog.daemon = True
-            watchdog.start()
-            try:
-                write_message(process.stdin, *request_parts(request, self._settings))
-                self._result = result_of(*read_message(process.stdout))
-            finally:
-                watchdog.cancel()
-        except (OSError, EOFError, ValueError) as error:
-            code = self._end_child()
-            if self._closed:
-                return
-            self.failures += 1
-            ended = "" if code is None else f", its process ended with code {code}"
-            reason = str(error) or "no answer"
-            self._report(f"fine-tune {request.number} of {request.cohort} failed: {reason}{ended}")
-
-    def _child(self) -> subprocess.Popen[bytes]:
-        if self._process is None or self._process.poll() is not None:
-            self._end_child()
-            path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
-            self._process = subprocess.Popen(
-                self._command(),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                # Members of the network are trained one after another on one core: the other is the service's.
-                env=os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
-                start_new_session=True,  # Ctrl-C in the terminal is ours to handle
-            )
-        return self._process
-
-    def _end_child(self) -> int | None:
-        process, self._process = self._process, None
-        if process is None:
+    def _fetch(self, timeout_s: float) -> TuneResult | None:
+        if self._under_way is None or self._socket is None:
             return None
-        process.kill()
-        code = process.wait()
-        for pipe in (process.stdin, process.stdout):
-            if pipe is not None:
-                try:
-                    pipe.close()
-                except BrokenPipeError:
-                    continue  # bytes that the child did not read before it died
-        return code
+        try:
+            if not select.select([self._socket], [], [], timeout_s)[0]:
+                if self._clock() >= self._until_s:
+                    self._give_up(f"not done after {self._time_limit_s:g} s")
+                return None
+            result = self._receive(self._socket)
+        except (OSError, ValueError) as error:
+            self._give_up(str(error))
+            return None
+        self._under_way = None
+        return result
+
+    def _receive(self, ours: socket.socket) -> TuneResult:
+        message, descriptors, _, _ = socket.recv_fds(ours, len(DONE), 1)
+        if not message:
+            raise ValueError(f"its process ended with code {self._code()}")
+        try:
+            head, arrays = unpack(descriptors[0], MOST_BYTES)
+        finally:
+            os.close(descriptors[0])
+        if "failed" in head:
+            raise ValueError(head["failed"])
+        return result_of(head, arrays)
+
+    def _give_up(self, reason: str) -> None:
+        what, self._under_way = self._under_way, None
+        self._end_child()
+        self.failures += 1
+        self._report(f"{what} failed: {reason}")
+
+    def _child(self) -> socket.socket:
+        """The socket to a child that lives, as far as we know: what has died is noticed when it does not answer."""
+        if self._socket is None or self._process is None or self._process.poll() is not None:
+            self._end_child()
+            ours, theirs = socket.socketpair()
+            with theirs:
+                self._socket = ours
+                self._process = subprocess.Popen(
+                    self._command(theirs.fileno(), self._settings.max_memory_bytes),
+                    stdin=subprocess.DEVNULL,
+                    stdout=2,  # what a library prints is for the log
+                    pass_fds=[theirs.fileno()],
+                    # Members of the network are trained one after another on one core: the other is the service's.
+                    env=os.environ | {"PYTHONPATH": os.pathsep.join(search_path())} | dict.fromkeys(THREADS, "1"),
+                    start_new_session=True,  # Ctrl-C in the terminal is ours to handle
+                )
+        return self._socket
+
+    def _code(self) -> int | None:
+        """Exit code of a child that has closed its end, or minus the signal that ended it; None when it lives."""
+        assert self._process is not None
+        try:
+            return self._process.wait(ENDING_S)
+        except subprocess.TimeoutExpired:
+            return None
+
+    def _end_child(self) -> None:
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
+
+
+def search_path() -> list[str]:
+    """Where we find modules, and so shall the child."""
+    return [entry or os.getcwd() for entry in sys.path]

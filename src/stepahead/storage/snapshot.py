@@ -21,7 +21,7 @@ from stepahead.storage.tree import FlatState, flatten, unflatten
 
 __all__ = ["SCHEMA", "Migration", "Snapshot", "SnapshotStore", "WrittenSnapshot"]
 
-SCHEMA = 1
+SCHEMA = 2
 """Version of what a state tree holds: raised, with a migration, whenever an older tree would not load as it is."""
 
 State: TypeAlias = dict[str, Any]
@@ -166,7 +166,9 @@ class SnapshotStore:
     def _file(self, path: Path) -> Iterator[HashedWriter]:
         file = self._filesystem.create(path)
         try:
-            yield HashedWriter(file)
+            writer = HashedWriter(file)
+            yield writer
+            writer.flush()
             file.sync()
         finally:
             file.close()

@@ -39,24 +39,43 @@ _DTYPES = {name: np.dtype(code) for code, name in _NAMES.items()}
 _LENGTH = struct.Struct("<Q")
 MAX_HEADER_BYTES = 100_000_000
 PIECE_BYTES = 2**20
+SMALL_BYTES = 2**16
 
 
 class HashedWriter:
-    """A file that is being written, with the SHA-256 of what went in; large writes go in pieces of 1 MiB."""
+    """A file that is being written, with the SHA-256 of what went in.
+
+    Large writes go in pieces of 1 MiB, small ones together: a state has hundreds of values of a few bytes each.
+    Whoever is done calls `flush`.
+    """
 
     def __init__(self, file: WritableFile) -> None:
         self._file = file
         self._hash = hashlib.sha256()
+        self._small = bytearray()
         self.size = 0
 
     def write(self, data: Bytes) -> None:
         """Append all of `data`."""
         view = memoryview(data)
+        self.size += len(view)
+        if len(view) < SMALL_BYTES:
+            self._small += view
+            self._hash.update(view)
+            if len(self._small) >= SMALL_BYTES:
+                self.flush()
+            return
+        self.flush()
         for start in range(0, len(view), PIECE_BYTES):
             piece = view[start : start + PIECE_BYTES]
             self._file.write(piece)
             self._hash.update(piece)
-        self.size += len(view)
+
+    def flush(self) -> None:
+        """Hand everything on to the file."""
+        if self._small:
+            self._file.write(self._small)
+            self._small = bytearray()
 
     @property
     def sha256(self) -> str:
@@ -111,6 +130,7 @@ def write_tensors(file: HashedWriter, arrays: Mapping[str, NDArray[Any]]) -> Non
     file.write(_LENGTH.pack(len(header)) + header)
     for name in names:
         file.write(raw(arrays[name]))
+    file.flush()
 
 
 def read_tensors(file: HashedReader, size: int, where: str) -> dict[str, NDArray[Any]]:

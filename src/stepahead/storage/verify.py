@@ -12,15 +12,16 @@ from numpy.typing import NDArray
 from stepahead.contract.errors import StateError, UsageError
 from stepahead.storage.filesystem import Filesystem, OsFilesystem
 from stepahead.storage.index import JournalIndex, index_journal, read_records
+from stepahead.storage.packs import PackStore
 from stepahead.storage.plain import dump_plain
 from stepahead.storage.record import Record
 from stepahead.storage.snapshot import SnapshotStore
 from stepahead.storage.tensors import HashedWriter, write_tensors
 
-__all__ = ["JOURNAL", "SNAPSHOTS", "SnapshotReport", "StateReport", "export_state", "verify_state"]
+__all__ = ["JOURNAL", "SILENT", "SNAPSHOTS", "SnapshotReport", "StateReport", "export_state", "verify_state"]
 
-JOURNAL, SNAPSHOTS = "journal", "snapshots"
-"""Names of the two directories inside a state directory."""
+JOURNAL, SNAPSHOTS, SILENT = "journal", "snapshots", "silent"
+"""Names of the directories inside a state directory; the last one is there when series have fallen silent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,7 @@ class StateReport:
         segments: bytes by segment name, oldest first.
         first_position, next_position: records of the journal, the latter excluded.
         records: how many of each kind can be read.
+        packs: bytes by number, of those that are whole, with the state of silent series.
         torn_bytes: end of the journal whose writing was never finished; harmless, cut off at the next start.
         troubles: everything that is damaged, in words.
         resumable: whether the newest whole snapshot and the journal after it can be read to the end.
@@ -56,6 +58,7 @@ class StateReport:
     first_position: int
     next_position: int
     records: Mapping[str, int]
+    packs: Mapping[int, int]
     torn_bytes: int
     troubles: tuple[str, ...]
     resumable: bool
@@ -105,6 +108,13 @@ def verify_state(directory: Path, filesystem: Filesystem | None = None) -> State
             records.update(record.kind for _, record in read_records(JournalIndex(runs=[run]), run.first, disk))
         except StateError as error:
             troubles.append(str(error))
+    packs: dict[int, int] = {}
+    store = PackStore(directory / SILENT, disk)
+    for number in store.numbers():
+        try:
+            packs[number] = store.check(number)
+        except StateError as error:
+            troubles.append(str(error))
     whole = next((report.position for report in snapshots if not report.trouble), None)
     return StateReport(
         snapshots=tuple(snapshots),
@@ -112,6 +122,7 @@ def verify_state(directory: Path, filesystem: Filesystem | None = None) -> State
         first_position=index.first_position,
         next_position=index.next_position,
         records=dict(sorted(records.items())),
+        packs=packs,
         torn_bytes=index.torn_bytes,
         troubles=tuple(troubles),
         resumable=(whole is not None or not snapshots) and _readable(index, whole or 0, disk),

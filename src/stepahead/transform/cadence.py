@@ -1,12 +1,14 @@
 """How time between readings is understood: period, duplicates, late readings and gaps of each series."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stepahead.contract.bank import Bank, Column
-from stepahead.contract.records import BoolArray, FloatArray, IntArray, SlotArray
+from stepahead.contract.bank import Bank, Column, Slots, indices
+from stepahead.contract.compiled import compiled
+from stepahead.contract.records import BoolArray, FloatArray, IntArray
 from stepahead.contract.settings import CadenceSettings
 
 __all__ = ["Arrival", "Cadence"]
@@ -34,6 +36,11 @@ class Arrival:
         gap: bool[n], accepted after more than `gap_periods` periods.
         reset: bool[n], accepted after more than `reset_periods` periods (then `gap` holds too).
         elapsed: float64[n], periods since the previous accepted reading, > 0; 1.0 where not accepted or unknown.
+        before: float64[n], value of the previous accepted reading; its own where there is none.
+        first: bool[n], accepted, and nothing was before.
+        period_ns: int64[n], as `Cadence.period_ns` says now.
+        due_ns: int64[n], as `Cadence.valid_at` says now.
+        span_ns: int64[n], as `Cadence.span_ns` says now.
     """
 
     accepted: BoolArray
@@ -42,6 +49,11 @@ class Arrival:
     gap: BoolArray
     reset: BoolArray
     elapsed: FloatArray
+    before: FloatArray
+    first: BoolArray
+    period_ns: IntArray
+    due_ns: IntArray
+    span_ns: IntArray
 
 
 class Cadence(Bank):
@@ -90,7 +102,7 @@ class Cadence(Bank):
         super().__init__(columns, capacity)
         self.settings = settings
 
-    def update(self, slots: SlotArray, time_ns: IntArray, value: FloatArray) -> Arrival:
+    def update(self, slots: Slots, time_ns: IntArray, value: FloatArray) -> Arrival:
         """Judge one reading per series and learn from those that are accepted.
 
         Args:
@@ -98,85 +110,133 @@ class Cadence(Bank):
             time_ns: int64[n], any; differences beyond int64 saturate.
             value: float64[n], finite; only compared with the last one.
         """
-        last = self.last_ns[slots]
-        count = self.count[slots]
-        known = count > 0
-        accepted = (time_ns > last) | ~known
-        duplicate = known & (time_ns == last) & (value == self.last_value[slots])
-        late = ~(accepted | duplicate)
+        n = len(slots)
+        accepted, duplicate, late, gap, reset, first = np.empty((6, n), np.bool_)
+        elapsed, before = np.empty((2, n))
+        period_ns, due_ns, span_ns = np.empty((3, n), np.int64)
+        _update(
+            indices(slots),
+            np.ascontiguousarray(time_ns),
+            np.ascontiguousarray(value),
+            *(self.last_ns, self.first_ns, self.last_value, self.period, self.count),
+            *(self.interval, self.run, self.doubt),
+            self.settings.gap_periods,
+            self.settings.reset_periods,
+            *(accepted, duplicate, late, gap, reset, elapsed, before, first, period_ns, due_ns, span_ns),
+        )
+        return Arrival(accepted, duplicate, late, gap, reset, elapsed, before, first, period_ns, due_ns, span_ns)
 
-        since = time_ns - last
-        since[(since < 0) & accepted] = LATEST  # wrapped around: the true difference is beyond int64
-        measured = accepted & (count > SETTLED)
-        elapsed = np.where(measured, since / np.maximum(self.period[slots], 1), 1.0)
-        gap = elapsed > self.settings.gap_periods
-        reset = elapsed > self.settings.reset_periods
-
-        if not accepted.all():
-            slots, time_ns, value = slots[accepted], time_ns[accepted], value[accepted]
-            since, count, known = since[accepted], count[accepted], known[accepted]
-        self.last_ns[slots] = time_ns
-        self.last_value[slots] = value
-        self.count[slots] = count + 1
-        if known.all():
-            self._learn(slots, since, count - 1)
-        else:
-            newborn = slots[~known]
-            self.first_ns[newborn] = time_ns[~known]
-            self._learn(slots[known], since[known], count[known] - 1)
-        return Arrival(accepted, duplicate, late, gap, reset, elapsed)
-
-    def _learn(self, slots: SlotArray, since: IntArray, stored: IntArray) -> None:
-        """Take one interval per slot into the period; `stored` intervals came before."""
-        place = stored % RING
-        repeated = (self.interval[slots, place - 1] == since) & (stored > 0)
-        self.interval[slots, place] = since
-        run = np.where(repeated, np.minimum(self.run[slots] + 1, RING), 1)
-        self.run[slots] = run
-
-        period = self.period[slots]
-        off = since - period
-        distance = np.abs(off)
-        agrees = distance <= period >> 2
-        # Rounded away from zero, or the period would stay up to 15 ns beside a regular feed's.
-        step = np.copysign((distance + 15) >> 4, off).astype(np.int64)
-        period += np.where(agrees, step, 0)
-        doubt = np.maximum(self.doubt[slots] + np.where(agrees, -1, 1), 0)
-
-        anew = np.flatnonzero((doubt >= DOUBT_LIMIT) | (stored < RING))
-        if anew.size:
-            period[anew] = self._median(slots[anew], np.minimum(stored[anew] + 1, RING))
-            doubt[anew] = 0
-        self.period[slots] = np.where(run >= RING, since, period)
-        self.doubt[slots] = doubt
-
-    def _median(self, slots: SlotArray, filled: IntArray) -> IntArray:
-        """Lower median of the `filled` intervals; the lower, since a missing reading only lengthens one."""
-        intervals = self.interval[slots]
-        intervals[np.arange(RING) >= filled[:, None]] = LATEST
-        intervals.sort(axis=1)
-        median: IntArray = intervals[np.arange(len(slots)), (filled - 1) // 2]
-        return median
-
-    def period_ns(self, slots: SlotArray) -> IntArray:
+    def period_ns(self, slots: Slots) -> IntArray:
         """int64[n], ns between two readings of each series; 0 while fewer than two were accepted."""
         period: IntArray = self.period[slots]
         return period
 
-    def valid_at(self, slots: SlotArray) -> IntArray:
+    def valid_at(self, slots: Slots) -> IntArray:
         """int64[n], ns, when the next reading is due: last time + period, at most the latest int64."""
         last = self.last_ns[slots]
         due: IntArray = last + self.period[slots]
         due[due < last] = LATEST
         return due
 
-    def span_ns(self, slots: SlotArray) -> IntArray:
+    def span_ns(self, slots: Slots) -> IntArray:
         """int64[n], ns from the first accepted reading to the last, at most the latest int64."""
         span: IntArray = self.last_ns[slots] - self.first_ns[slots]
         span[span < 0] = LATEST
         return span
 
-    def seen(self, slots: SlotArray) -> IntArray:
+    def seen(self, slots: Slots) -> IntArray:
         """int64[n], readings accepted so far."""
         count: IntArray = self.count[slots]
         return count
+
+
+@compiled
+def _update(
+    slots: Any,
+    time_ns: Any,
+    value: Any,
+    last_ns: Any,
+    first_ns: Any,
+    last_value: Any,
+    period: Any,
+    count: Any,
+    interval: Any,
+    run: Any,
+    doubt: Any,
+    gap_periods: float,
+    reset_periods: float,
+    accepted: Any,
+    duplicate: Any,
+    late: Any,
+    gap: Any,
+    reset: Any,
+    elapsed: Any,
+    before: Any,
+    first: Any,
+    period_ns: Any,
+    due_ns: Any,
+    span_ns: Any,
+) -> None:
+    ordered = np.empty(RING, np.int64)
+    for i in range(len(slots)):
+        slot, now = slots[i], time_ns[i]
+        known = count[slot] > 0
+        accepted[i] = now > last_ns[slot] or not known
+        first[i] = not known
+        duplicate[i] = known and now == last_ns[slot] and value[i] == last_value[slot]
+        late[i] = not (accepted[i] or duplicate[i])
+        before[i] = last_value[slot] if known else value[i]
+        since = now - last_ns[slot]
+        if since < 0 and accepted[i]:
+            since = LATEST  # wrapped around: the true difference is beyond int64
+        measured = accepted[i] and count[slot] > SETTLED
+        elapsed[i] = since / max(period[slot], 1) if measured else 1.0
+        gap[i], reset[i] = elapsed[i] > gap_periods, elapsed[i] > reset_periods
+        if accepted[i]:
+            last_ns[slot], last_value[slot] = now, value[i]
+            if known:
+                _learn(slot, since, count[slot] - 1, period, interval, run, doubt, ordered)
+            else:
+                first_ns[slot] = now
+            count[slot] += 1
+        period_ns[i] = period[slot]
+        due = last_ns[slot] + period[slot]
+        due_ns[i] = due if due >= last_ns[slot] else LATEST
+        span = last_ns[slot] - first_ns[slot]
+        span_ns[i] = span if span >= 0 else LATEST
+
+
+@compiled
+def _learn(slot: Any, since: Any, stored: Any, period: Any, interval: Any, run: Any, doubt: Any, ordered: Any) -> None:
+    """Take one interval into the period; `stored` intervals came before."""
+    place = stored % RING
+    repeated = stored > 0 and interval[slot, place - 1] == since
+    interval[slot, place] = since
+    run[slot] = min(run[slot] + 1, RING) if repeated else 1
+
+    now = period[slot]
+    off = since - now
+    distance = abs(off)
+    if distance <= now >> 2:
+        # Rounded away from zero, or the period would stay up to 15 ns beside a regular feed's.
+        step = (distance + 15) >> 4
+        now += step if off >= 0 else -step
+        doubt[slot] = max(doubt[slot] - 1, 0)
+    else:
+        doubt[slot] += 1
+    if doubt[slot] >= DOUBT_LIMIT or stored < RING:
+        now = _lower_median(interval[slot], min(stored + 1, RING), ordered)
+        doubt[slot] = 0
+    period[slot] = since if run[slot] >= RING else now
+
+
+@compiled
+def _lower_median(interval: Any, filled: Any, ordered: Any) -> Any:
+    """Of the `filled` intervals; the lower, since a missing reading only lengthens one."""
+    for i in range(filled):
+        place = i
+        while place > 0 and ordered[place - 1] > interval[i]:
+            ordered[place] = ordered[place - 1]
+            place -= 1
+        ordered[place] = interval[i]
+    return ordered[(filled - 1) // 2]

@@ -6,6 +6,7 @@ from typing import Literal
 import numpy as np
 
 from stepahead.contract.records import FloatArray
+from stepahead.contract.within import within
 
 __all__ = ["Compress"]
 
@@ -48,7 +49,7 @@ class Compress:
         if self.kind == "log1p":
             value = np.copysign(np.expm1(np.minimum(np.abs(image), LOG_LIMIT)), image)
         elif self.kind == "asinh":
-            value = np.sinh(np.clip(image, -ASINH_LIMIT, ASINH_LIMIT))
+            value = np.sinh(within(image, ASINH_LIMIT))
         else:
             return image
-        return np.clip(value, -1e308, 1e308)
+        return within(value, 1e308)

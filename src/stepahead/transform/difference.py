@@ -1,12 +1,17 @@
 """Incremental differencing and its exact inverse."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
-from stepahead.contract.bank import Bank, Column
-from stepahead.contract.records import BoolArray, FloatArray, IntArray, SlotArray
+from stepahead.contract.bank import Bank, Column, Slots, indices
+from stepahead.contract.compiled import compiled
+from stepahead.contract.records import BoolArray, FloatArray
+from stepahead.contract.settings import TransformSettings
+from stepahead.transform.stationarity import DEFAULT_ORDER, HIGHEST
 
-__all__ = ["Difference"]
+__all__ = ["Difference", "differencer"]
 
 VALUE_LIMIT = 1e305
 """Readings beyond ± this enter as this: then no difference up to order 4 of a seasonal difference overflows."""
@@ -42,7 +47,7 @@ class Difference(Bank):
     """
 
     order: NDArray[np.int8]
-    count: IntArray
+    count: NDArray[np.int32]
     level: FloatArray
     season: FloatArray
 
@@ -53,7 +58,7 @@ class Difference(Bank):
             raise ValueError(f"seasonal_lag {seasonal_lag}: expected >= 0")
         columns = {
             "order": Column(np.int8, fill=order),
-            "count": Column(np.int64),
+            "count": Column(np.int32),
             "level": Column(np.float64, (max_order,)),
             "season": Column(np.float64, (seasonal_lag,)),
         }
@@ -61,7 +66,12 @@ class Difference(Bank):
         self.lag = seasonal_lag
         self.max_order = max_order
 
-    def set_order(self, slots: SlotArray, order: int | NDArray[np.int8]) -> None:
+    @property
+    def reach(self) -> int:
+        """How many changes of a series before the one into a reading its difference depends on, at most."""
+        return self.lag + max(self.max_order - 1, 0)
+
+    def set_order(self, slots: Slots, order: int | NDArray[np.int8]) -> None:
         """Give these slots an order, 0 to `max_order`, and forget their history.
 
         Raises:
@@ -72,13 +82,13 @@ class Difference(Bank):
         self.restart(slots)
         self.order[slots] = order
 
-    def restart(self, slots: SlotArray) -> None:
+    def restart(self, slots: Slots) -> None:
         """Forget the history of these slots and keep their order, as after a long gap."""
         order = self.order[slots]
         self.reset(slots)
         self.order[slots] = order
 
-    def update(self, slots: SlotArray, value: FloatArray) -> tuple[FloatArray, BoolArray]:
+    def update(self, slots: Slots, value: FloatArray) -> tuple[FloatArray, BoolArray]:
         """Take one reading per series and give its difference.
 
         Args:
@@ -89,30 +99,16 @@ class Difference(Bank):
             The difference, float64[n], and whether history was long enough for it, bool[n]: that is after
             `seasonal_lag + order` earlier readings. Where it is not, the difference is 0.0 and means nothing.
         """
-        count = self.count[slots]
-        diff = np.clip(value, -VALUE_LIMIT, VALUE_LIMIT)
-        if self.lag:
-            place = count % self.lag
-            past = self.season[slots, place]
-            self.season[slots, place] = diff
-            diff = diff - past  # in the first season minus 0.0: overwritten before anything is ready
-        self.count[slots] = count + 1
+        diff, ready = np.empty(len(slots)), np.empty(len(slots), np.bool_)
+        _update(indices(slots), value, self.order, self.count, self.level, self.season, diff, ready)
+        return diff, ready
 
-        order = self.order[slots]
-        for k in range(int(order.max(initial=0))):
-            before = self.level[slots, k]
-            deeper = order > k
-            self.level[slots, k] = np.where(deeper, diff, before)
-            diff = np.where(deeper, diff - before, diff)
-        ready = count >= order + self.lag
-        return np.where(ready, diff, 0.0), ready
-
-    def invertible(self, slots: SlotArray) -> BoolArray:
+    def invertible(self, slots: Slots) -> BoolArray:
         """bool[n], whether history is long enough to turn a difference of the next reading into its value."""
         enough: BoolArray = self.count[slots] >= self.order[slots] + self.lag
         return enough
 
-    def invert(self, slots: SlotArray, diff: FloatArray) -> FloatArray:
+    def invert(self, slots: Slots, diff: FloatArray) -> FloatArray:
         """Value of the next reading of each series from its difference; state does not change.
 
         Args:
@@ -125,7 +121,7 @@ class Difference(Bank):
         """
         return self.invert_path(slots, diff[:, None])[:, 0]
 
-    def invert_path(self, slots: SlotArray, diffs: FloatArray) -> FloatArray:
+    def invert_path(self, slots: Slots, diffs: FloatArray) -> FloatArray:
         """Values of the next K readings of each series from their differences; state does not change.
 
         Args:
@@ -135,27 +131,70 @@ class Difference(Bank):
         Returns:
             float64[n, K], as `invert`, each step resting on the forecast steps before it.
         """
-        order = self.order[slots]
-        count = self.count[slots]
-        highest = int(order.max(initial=0))
-        level = [self.level[slots, k] for k in range(highest)]
-        path = np.empty_like(diffs, dtype=np.float64)
-        for step in range(diffs.shape[1]):
-            value = np.clip(diffs[:, step], -LEVEL_LIMIT, LEVEL_LIMIT)
-            for k in reversed(range(highest)):
-                deeper = order > k
-                value = np.where(deeper, np.clip(value + level[k], -LEVEL_LIMIT, LEVEL_LIMIT), value)
-                level[k] = np.where(deeper, value, level[k])
-            if self.lag:
-                past = path[:, step - self.lag] if step >= self.lag else self.season[slots, (count + step) % self.lag]
-                value = np.clip(value + past, -LEVEL_LIMIT, LEVEL_LIMIT)
-            path[:, step] = value
-        short = np.flatnonzero(~self.invertible(slots))
-        if short.size:
-            path[short] = self._last(slots[short])[:, None]
-        return path
+        return self.invert_paths(slots, diffs[:, None])[:, 0]
 
-    def _last(self, slots: SlotArray) -> FloatArray:
-        """Last reading of slots with a season or an order above zero; 0.0 before the first."""
-        last: FloatArray = self.season[slots, (self.count[slots] - 1) % self.lag] if self.lag else self.level[slots, 0]
-        return last
+    def invert_paths(self, slots: Slots, diffs: FloatArray) -> FloatArray:
+        """As `invert_path`, for several forecasters of each series at once, float64[n, M, K]."""
+        paths = np.empty(diffs.shape)
+        _invert(indices(slots), diffs, self.order, self.count, self.level, self.season, paths)
+        return paths
+
+
+@compiled
+def _update(
+    slots: Any, values: Any, orders: Any, counts: Any, levels: Any, seasons: Any, diffs: Any, ready: Any
+) -> None:
+    lag = seasons.shape[1]
+    for i in range(len(slots)):
+        slot = slots[i]
+        count, order = counts[slot], orders[slot]
+        diff = min(max(values[i], -VALUE_LIMIT), VALUE_LIMIT)
+        if lag:
+            place = count % lag
+            past = seasons[slot, place]
+            seasons[slot, place] = diff
+            diff = diff - past  # in the first season minus 0.0: overwritten before anything is ready
+        # Counts on for ever: once history is long enough only the place within the season matters.
+        counts[slot] = count + 1 if count < 2**30 else count + 1 - max(lag, 1) * (2**29 // max(lag, 1))
+        for k in range(order):
+            before = levels[slot, k]
+            levels[slot, k] = diff
+            diff = diff - before
+        ready[i] = count >= order + lag
+        diffs[i] = diff if ready[i] else 0.0
+
+
+@compiled
+def _invert(slots: Any, diffs: Any, orders: Any, counts: Any, levels: Any, seasons: Any, paths: Any) -> None:
+    lag = seasons.shape[1]
+    level = np.empty(levels.shape[1])
+    for i in range(len(slots)):
+        slot = slots[i]
+        order, count = orders[slot], counts[slot]
+        if count < order + lag:  # short of history: the last reading, of slots with a season or an order above zero
+            paths[i] = seasons[slot, (count - 1) % lag] if lag else levels[slot, 0]
+            continue
+        for m in range(diffs.shape[1]):
+            path = paths[i, m]
+            for k in range(order):
+                level[k] = levels[slot, k]
+            for step in range(diffs.shape[2]):
+                value = min(max(diffs[i, m, step], -LEVEL_LIMIT), LEVEL_LIMIT)
+                for k in range(order - 1, -1, -1):
+                    value = min(max(value + level[k], -LEVEL_LIMIT), LEVEL_LIMIT)
+                    level[k] = value
+                if lag:
+                    past = path[step - lag] if step >= lag else seasons[slot, (count + step) % lag]
+                    value = min(max(value + past, -LEVEL_LIMIT), LEVEL_LIMIT)
+                path[step] = value
+
+
+def differencer(settings: TransformSettings, capacity: int = 0) -> Difference:
+    """The differences that `settings.order` and `settings.seasonal_lag` ask for.
+
+    Example:
+        >>> differencer(TransformSettings(order=2)).max_order, differencer(TransformSettings()).reach
+        (2, 0)
+    """
+    order, highest = (DEFAULT_ORDER, HIGHEST) if settings.order == "auto" else (settings.order, settings.order)
+    return Difference(settings.seasonal_lag, order, highest, capacity)

@@ -1,9 +1,12 @@
 """Running levels of a series at several speeds, and how far it stands from them."""
 
+from typing import Any
+
 import numpy as np
 
-from stepahead.contract.bank import Bank, Column
-from stepahead.contract.records import FloatArray, SlotArray
+from stepahead.contract.bank import Bank, Column, Slots, indices
+from stepahead.contract.compiled import compiled
+from stepahead.contract.records import FloatArray
 
 __all__ = ["SPANS", "Levels"]
 
@@ -33,7 +36,7 @@ class Levels(Bank):
         super().__init__({"level": Column(np.float64, (len(SPANS),)), "started": Column(np.bool_)}, capacity)
         self._alpha = 2.0 / (np.array(SPANS) + 1.0)
 
-    def update(self, slots: SlotArray, x: FloatArray) -> FloatArray:
+    def update(self, slots: Slots, x: FloatArray) -> FloatArray:
         """Take one value per series.
 
         Args:
@@ -43,9 +46,19 @@ class Levels(Bank):
         Returns:
             float64[n, 3], the value's distance from each level after it was taken in, in the value's unit.
         """
-        x = np.clip(x, -1e300, 1e300)[:, None]
-        before = np.where(self.started[slots, None], self.level[slots], x)
-        level = before + self._alpha * (x - before)
-        self.level[slots] = level
-        self.started[slots] = True
-        return np.asarray(x - level)
+        distance = np.empty((len(slots), len(SPANS)))
+        _update(indices(slots), x, self.level, self.started, self._alpha, distance)
+        return distance
+
+
+@compiled
+def _update(slots: Any, values: Any, levels: Any, started: Any, alpha: Any, distance: Any) -> None:
+    for i in range(len(slots)):
+        slot = slots[i]
+        x = min(max(values[i], -1e300), 1e300)
+        for k in range(len(alpha)):
+            before = levels[slot, k] if started[slot] else x
+            level = before + alpha[k] * (x - before)
+            levels[slot, k] = level
+            distance[i, k] = x - level
+        started[slot] = True

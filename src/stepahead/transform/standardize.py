@@ -2,13 +2,16 @@
 
 from abc import abstractmethod
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stepahead.contract.bank import Bank, Column
-from stepahead.contract.records import BoolArray, FloatArray, IntArray, SlotArray
+from stepahead.contract.bank import Bank, Column, Slots, indices
+from stepahead.contract.compiled import compiled
+from stepahead.contract.records import BoolArray, FloatArray
 from stepahead.contract.settings import TransformSettings
+from stepahead.contract.within import within
 
 __all__ = ["Identity", "MinMax", "Moments", "Standardizer", "standardizer"]
 
@@ -40,47 +43,65 @@ class Standardizer(Bank):
     readings, and unless the scale stands at its floor and so knows nothing).
     """
 
-    seen: IntArray
+    seen: NDArray[np.int8]
+    """Values taken, up to `MIN_READINGS`."""
 
     def __init__(self, columns: Mapping[str, Column], capacity: int) -> None:
-        super().__init__({"seen": Column(np.int64), **columns}, capacity)
+        super().__init__({"seen": Column(np.int8), **columns}, capacity)
 
     @abstractmethod
-    def update(self, slots: SlotArray, x: FloatArray) -> None:
+    def update(self, slots: Slots, x: FloatArray) -> None:
         """Take one value per series into the statistics; slots int32[n], distinct, x float64[n], finite."""
 
     @abstractmethod
-    def center(self, slots: SlotArray) -> FloatArray:
+    def center(self, slots: Slots) -> FloatArray:
         """float64[n], what is subtracted, in the unit of the values."""
 
     @abstractmethod
-    def _spread(self, slots: SlotArray) -> FloatArray:
+    def _spread(self, slots: Slots) -> FloatArray:
         """float64[n] >= 0, the scale before its floor."""
 
-    def scale(self, slots: SlotArray) -> FloatArray:
+    def scale(self, slots: Slots) -> FloatArray:
         """float64[n], positive and finite, what is divided by, in the unit of the values."""
-        return np.maximum(self._spread(slots), floor(self.center(slots)))
+        return self.standing(slots)[1]
 
-    def ready(self, slots: SlotArray) -> BoolArray:
+    def standing(self, slots: Slots) -> tuple[FloatArray, FloatArray]:
+        """Center and scale, float64[n] each."""
+        center = self.center(slots)
+        return center, np.maximum(self._spread(slots), floor(center))
+
+    def ready(self, slots: Slots) -> BoolArray:
         """bool[n], whether at least 24 values were taken."""
         enough: BoolArray = self.seen[slots] >= MIN_READINGS
         return enough
 
-    def apply(self, slots: SlotArray, x: FloatArray) -> FloatArray:
+    def apply(self, slots: Slots, x: FloatArray) -> FloatArray:
         """Standardize finite values, float64[n] or [n, K], by the statistics as they are; within ±1e150."""
         center, scale = self._beside(slots, x)
         with np.errstate(over="ignore"):  # a value of 1e300 over a scale of 1e-30: clipped on the next line
             z = (x - center) / scale
-        return np.clip(z, -INPUT_LIMIT, INPUT_LIMIT)
+        return within(z, INPUT_LIMIT)
 
-    def invert(self, slots: SlotArray, z: FloatArray) -> FloatArray:
+    def invert(self, slots: Slots, z: FloatArray) -> FloatArray:
         """Undo `apply` for finite z, float64[n] or [n, K], by the statistics as they are; finite."""
         center, scale = self._beside(slots, z)
-        return np.clip(z, -INPUT_LIMIT, INPUT_LIMIT) * scale + center
+        return within(z, INPUT_LIMIT) * scale + center
 
-    def _beside(self, slots: SlotArray, values: FloatArray) -> tuple[FloatArray, FloatArray]:
+    def standings(self, slots: Slots, x: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Center and scale as they were when each of the newest values had just been taken, float64[n, T] each.
+
+        Where that cannot be worked out they are those of now.
+
+        Args:
+            slots: int[n].
+            x: float64[n, T], the values taken last, the newest last.
+        """
+        center, scale = self.standing(slots)
+        return np.repeat(center[:, None], x.shape[1], axis=1), np.repeat(scale[:, None], x.shape[1], axis=1)
+
+    def _beside(self, slots: Slots, values: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Center and scale, [n], shaped to stand beside values [n] or [n, K]."""
-        center, scale = self.center(slots), self.scale(slots)
+        center, scale = self.standing(slots)
         return (center, scale) if values.ndim == 1 else (center[:, None], scale[:, None])
 
 
@@ -125,37 +146,111 @@ class Moments(Standardizer):
         self.centered = centered
         self.clip = clip
 
-    def update(self, slots: SlotArray, x: FloatArray) -> None:
+    def update(self, slots: Slots, x: FloatArray) -> None:
         """Take one value per series into the statistics."""
-        x = np.clip(x, -INPUT_LIMIT, INPUT_LIMIT)
-        seen, weight, variance = self.seen[slots], self.weight[slots], self.variance[slots]
-        mean = self.center(slots)
-        delta = x - mean
-        spread = np.sqrt(variance)
-        bound = np.where((seen >= MIN_READINGS) & (spread > floor(mean)), self.clip * spread, np.inf)
-        outlier = np.abs(delta) > bound
-        tally = np.clip(self.tally[slots] + np.where(outlier, OUTLIER_COST, -1), 0, PROVED_WRONG)
-        weight = np.where(tally >= PROVED_WRONG, np.minimum(weight, FORGET_TO), weight) + 1.0
-        delta = np.clip(delta, -bound, bound)
+        mean = self.mean if self.centered else self.variance[:0]
+        state = (self.seen, self.weight, self.variance, mean, self.tally)
+        _update_moments(indices(slots), x, *state, self.centered, self.alpha, self.clip)
 
-        rate = np.maximum(1.0 / weight, self.alpha)
-        square = delta * delta
-        if self.centered:
-            self.mean[slots] = mean + rate * delta
-            self.variance[slots] = (1.0 - rate) * (variance + rate * square)
-        else:
-            self.variance[slots] = variance + rate * (square - variance)
-        self.weight[slots] = weight
-        self.tally[slots] = tally
-        self.seen[slots] = seen + 1
-
-    def center(self, slots: SlotArray) -> FloatArray:
+    def center(self, slots: Slots) -> FloatArray:
         """float64[n], the running mean, or 0."""
         center: FloatArray = self.mean[slots] if self.centered else np.zeros(len(slots))
         return center
 
-    def _spread(self, slots: SlotArray) -> FloatArray:
+    def standing(self, slots: Slots) -> tuple[FloatArray, FloatArray]:
+        """Center and scale, float64[n] each."""
+        center, scale = np.empty(len(slots)), np.empty(len(slots))
+        mean = self.mean if self.centered else self.variance[:0]
+        _stand(indices(slots), self.variance, mean, self.centered, center, scale)
+        return center, scale
+
+    def standings(self, slots: Slots, x: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """As the base's, by undoing one value after the other, back to where the scale was proved wrong."""
+        center, scale = np.empty(x.shape), np.empty(x.shape)
+        mean = self.mean if self.centered else self.variance[:0]
+        state = (self.weight, self.variance, mean, self.centered, self.alpha, self.clip)
+        _undo(indices(slots), x, *state, center, scale)
+        return center, scale
+
+    def _spread(self, slots: Slots) -> FloatArray:
         return np.sqrt(self.variance[slots])
+
+
+@compiled
+def _stand(slots: Any, variances: Any, means: Any, centered: bool, center: Any, scale: Any) -> None:
+    for i in range(len(slots)):
+        center[i] = means[slots[i]] if centered else 0.0
+        scale[i] = max(np.sqrt(variances[slots[i]]), FLOOR_RELATIVE * abs(center[i]) + FLOOR_ABSOLUTE)
+
+
+@compiled
+def _undo(
+    slots: Any,
+    values: Any,
+    weights: Any,
+    variances: Any,
+    means: Any,
+    centered: bool,
+    alpha: float,
+    clip: float,
+    centers: Any,
+    scales: Any,
+) -> None:
+    for i in range(len(slots)):
+        slot = slots[i]
+        mean = means[slot] if centered else 0.0
+        variance, weight = variances[slot], weights[slot]
+        for t in range(values.shape[1] - 1, -1, -1):
+            centers[i, t] = mean
+            scales[i, t] = max(np.sqrt(variance), FLOOR_RELATIVE * abs(mean) + FLOOR_ABSOLUTE)
+            if weight <= FORGET_TO + 1.0:  # the past may have been forgotten here
+                continue
+            rate = max(1.0 / weight, alpha)
+            before = (mean - rate * values[i, t]) / (1.0 - rate) if centered else 0.0
+            delta = values[i, t] - before
+            square = rate * delta * delta
+            kept = variance / (1.0 - rate) - square if centered else (variance - square) / (1.0 - rate)
+            if square > rate * clip * clip * kept:  # an outlier, which was clipped
+                most = rate * clip * clip
+                kept = variance / ((1.0 - rate) * (1.0 + most)) if centered else variance / (1.0 - rate + most)
+                before = mean - np.copysign(rate * clip * np.sqrt(kept), delta) if centered else 0.0
+            mean, variance, weight = before, kept, weight - 1.0
+
+
+@compiled
+def _update_moments(
+    slots: Any,
+    values: Any,
+    seen: Any,
+    weights: Any,
+    variances: Any,
+    means: Any,
+    tallies: Any,
+    centered: bool,
+    alpha: float,
+    clip: float,
+) -> None:
+    for i in range(len(slots)):
+        slot = slots[i]
+        mean = means[slot] if centered else 0.0
+        variance, weight = variances[slot], weights[slot]
+        delta = min(max(values[i], -INPUT_LIMIT), INPUT_LIMIT) - mean
+        bound, spread = np.inf, np.sqrt(variance)
+        if seen[slot] >= MIN_READINGS and spread > FLOOR_RELATIVE * abs(mean) + FLOOR_ABSOLUTE:
+            bound = clip * spread
+        tally = min(max(tallies[slot] + (OUTLIER_COST if abs(delta) > bound else -1), 0), PROVED_WRONG)
+        weight = (min(weight, FORGET_TO) if tally >= PROVED_WRONG else weight) + 1.0
+        delta = min(max(delta, -bound), bound)
+        rate = max(1.0 / weight, alpha)
+        square = delta * delta
+        if centered:
+            means[slot] = mean + rate * delta
+            variances[slot] = (1.0 - rate) * (variance + rate * square)
+        else:
+            variances[slot] = variance + rate * (square - variance)
+        weights[slot] = weight
+        tallies[slot] = tally
+        seen[slot] = min(seen[slot] + 1, MIN_READINGS)
 
 
 class MinMax(Standardizer):
@@ -185,26 +280,26 @@ class MinMax(Standardizer):
         self.centered = centered
         self.clip = clip
 
-    def update(self, slots: SlotArray, x: FloatArray) -> None:
+    def update(self, slots: Slots, x: FloatArray) -> None:
         """Take one value per series into the statistics."""
-        x = np.clip(x, -INPUT_LIMIT, INPUT_LIMIT)
+        x = within(x, INPUT_LIMIT)
         seen, least, largest = self.seen[slots], self.least[slots], self.largest[slots]
         first = seen == 0
         least, largest = np.where(first, x, least), np.where(first, x, largest)
         low, high = (least, largest) if self.centered else (np.minimum(least, -largest), np.maximum(-least, largest))
         middle, half = 0.5 * (low + high), 0.5 * (high - low)
         bound = np.where((seen >= MIN_READINGS) & (half > floor(middle)), self.clip * half, np.inf)
-        x = np.clip(x, middle - bound, middle + bound)
+        x = np.minimum(np.maximum(x, middle - bound), middle + bound)
         self.least[slots] = np.minimum(least, x)
         self.largest[slots] = np.maximum(largest, x)
-        self.seen[slots] = seen + 1
+        self.seen[slots] = np.minimum(seen + 1, MIN_READINGS)
 
-    def center(self, slots: SlotArray) -> FloatArray:
+    def center(self, slots: Slots) -> FloatArray:
         """float64[n], the least value so far, or 0."""
         center: FloatArray = self.least[slots] if self.centered else np.zeros(len(slots))
         return center
 
-    def _spread(self, slots: SlotArray) -> FloatArray:
+    def _spread(self, slots: Slots) -> FloatArray:
         least, largest = self.least[slots], self.largest[slots]
         spread: FloatArray = largest - least if self.centered else np.maximum(np.abs(least), np.abs(largest))
         return spread
@@ -216,19 +311,19 @@ class Identity(Standardizer):
     def __init__(self, capacity: int = 0) -> None:
         super().__init__({}, capacity)
 
-    def update(self, slots: SlotArray, x: FloatArray) -> None:
+    def update(self, slots: Slots, x: FloatArray) -> None:
         """Count the value."""
-        self.seen[slots] += 1
+        self.seen[slots] = np.minimum(self.seen[slots] + 1, MIN_READINGS)
 
-    def ready(self, slots: SlotArray) -> BoolArray:
+    def ready(self, slots: Slots) -> BoolArray:
         """bool[n], True."""
         return np.ones(len(slots), dtype=np.bool_)
 
-    def center(self, slots: SlotArray) -> FloatArray:
+    def center(self, slots: Slots) -> FloatArray:
         """float64[n], 0."""
         return np.zeros(len(slots))
 
-    def _spread(self, slots: SlotArray) -> FloatArray:
+    def _spread(self, slots: Slots) -> FloatArray:
         return np.ones(len(slots))
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from stepahead.contract.records import FloatArray
 
-__all__ = ["OrderDecision", "choose_order"]
+__all__ = ["DEFAULT_ORDER", "HIGHEST", "OrderDecision", "choose_order"]
 
 MIN_VALUES = 24
 NEWEST = 1024

@@ -1,16 +1,20 @@
 """The anomaly flag: a threshold in the tail of the scores that holds the rate of false alarms it was asked for."""
 
-import numpy as np
+from typing import Any
 
-from stepahead.contract.bank import Bank, Column
-from stepahead.contract.records import BoolArray, FloatArray, IntArray, SlotArray
+import numpy as np
+from numpy.typing import NDArray
+
+from stepahead.contract.bank import Bank, Column, Slots, indices
+from stepahead.contract.compiled import compiled
+from stepahead.contract.records import BoolArray, FloatArray
 
 __all__ = ["Anomaly"]
 
 LEARNING = 500
 """Scores from which the stretch is no longer guessed from the quantiles but held by feedback."""
 STEP = 0.25
-NEVER = 1 << 40
+NEVER = 2**30
 LEAST, MOST = 0.01, 14.0
 MATURE = 64
 """Scores before the first flag: with n seen no conformal p-value is below 1 / (n + 1), whatever a power law says."""
@@ -38,16 +42,16 @@ class Anomaly(Bank):
 
     Example:
         >>> bank = Anomaly(0.001, capacity=1)
-        >>> p, flag = bank.update(np.array([0]), np.array([2.0]), np.array([500]), None)
+        >>> p, flag = bank.update(np.array([0]), np.array([2.0]), np.array([500]), np.array([1.0]))
         >>> bool(p[0] < 0.001), flag.tolist()
         (True, [True])
     """
 
     stretch: FloatArray
-    quiet: IntArray
+    quiet: NDArray[np.int32]
 
     def __init__(self, rate: float, capacity: int = 0) -> None:
-        super().__init__({"stretch": Column(np.float64, fill=0.6), "quiet": Column(np.int64, fill=NEVER)}, capacity)
+        super().__init__({"stretch": Column(np.float64, fill=0.6), "quiet": Column(np.int32, fill=NEVER)}, capacity)
         self.rate = rate
         self.anchor = min(max(20.0 * rate, 0.04), (1.0 + rate) / 2.0)
         self._steepness = np.log(self.anchor / rate)
@@ -56,7 +60,7 @@ class Anomaly(Bank):
         self._fall = STEP * rate * (1.0 - (1.0 - ECHO) * (1.0 - (1.0 - rate) ** self._episode))
 
     def update(
-        self, slots: SlotArray, beyond: FloatArray, seen: IntArray, guess: FloatArray | None
+        self, slots: Slots, beyond: FloatArray, seen: NDArray[np.int32], guess: FloatArray
     ) -> tuple[FloatArray, BoolArray]:
         """Judge readings, then learn from them.
 
@@ -64,21 +68,44 @@ class Anomaly(Bank):
             slots: int[n], distinct.
             beyond: float64[n], logarithm of (distance of the score from the median / that of the anchor);
                 below 0 the reading lies inside the anchor.
-            seen: int64[n], how many scores came before in each series.
-            guess: float64[n], κ as the shape of the tracked quantiles suggests it, taken while a series is young;
-                not needed when none is.
+            seen: int32[n], how many scores came before in each series.
+            guess: float64[n], κ as the shape of the tracked quantiles suggests it, taken while a series is young.
 
         Returns:
             p float64[n] in (0, anchor], of use where `beyond` ≥ 0; flag bool[n].
         """
-        stretch = self.stretch[slots]
-        if guess is not None:
-            stretch = np.where(seen < LEARNING, np.clip(guess, LEAST, MOST), stretch)
-        p = self.anchor * np.exp(np.minimum(np.maximum(beyond, 0.0) / stretch, 40.0) * -self._steepness)
-        mature = seen >= MATURE
-        flag = (beyond >= stretch) & mature
-        quiet = self.quiet[slots]
-        rise = np.where(quiet >= self._episode, STEP, STEP * ECHO)
-        self.stretch[slots] = np.clip(stretch + flag * rise - mature * self._fall, LEAST, MOST)
-        self.quiet[slots] = np.where(flag, 0, quiet + 1)
+        p, flag = np.empty(len(slots)), np.empty(len(slots), np.bool_)
+        shape = (self.anchor, self._steepness, self._fall)
+        _update(indices(slots), beyond, seen, guess, self.stretch, self.quiet, *shape, self._episode, p, flag)
         return p, flag
+
+
+@compiled
+def _update(
+    slots: Any,
+    beyonds: Any,
+    seen: Any,
+    guesses: Any,
+    stretches: Any,
+    quiets: Any,
+    anchor: float,
+    steepness: float,
+    fall: float,
+    episode: int,
+    p: Any,
+    flags: Any,
+) -> None:
+    for i in range(len(slots)):
+        slot, beyond = slots[i], beyonds[i]
+        stretch, quiet = stretches[slot], quiets[slot]
+        if seen[i] < LEARNING:
+            stretch = min(max(guesses[i], LEAST), MOST)
+        p[i] = anchor * np.exp(min(max(beyond, 0.0) / stretch, 40.0) * -steepness)
+        flags[i] = beyond >= stretch and seen[i] >= MATURE
+        moved = stretch
+        if flags[i]:
+            moved += STEP if quiet >= episode else STEP * ECHO
+        if seen[i] >= MATURE:
+            moved -= fall
+        stretches[slot] = min(max(moved, LEAST), MOST)
+        quiets[slot] = 0 if flags[i] else min(quiet + 1, NEVER)

@@ -1,16 +1,18 @@
 """Prediction intervals whose coverage is held by feedback, and the p-value of every reading."""
 
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stepahead.contract.bank import Bank, Column, Composite
-from stepahead.contract.records import BoolArray, FloatArray, IntArray, SlotArray
+from stepahead.contract.bank import Bank, Column, Composite, Slots, indices
+from stepahead.contract.compiled import compiled
+from stepahead.contract.flags import every, some
+from stepahead.contract.records import BoolArray, FloatArray
 from stepahead.contract.settings import IntervalSettings
-from stepahead.uncertainty.anomaly import LEARNING, MATURE, Anomaly
+from stepahead.uncertainty.anomaly import MATURE, Anomaly
 from stepahead.uncertainty.quantiles import Quantiles
-from stepahead.uncertainty.scale import ErrorScale
+from stepahead.uncertainty.scale import ENOUGH, ErrorScale
 
 __all__ = ["Conformal", "Judgement"]
 
@@ -24,15 +26,7 @@ SMALLEST = 1e-280
 LARGEST_SCORE = 1e6
 YOUNG = 6.0
 """The size is taken larger by this share of one over the number of errors it was learned from."""
-BLOCK = 2048
-"""Rows handled at once: the working arrays stay in the cache, and with the allocator (10,000 at once cost 3× more)."""
-
-Single: TypeAlias = NDArray[np.float32]
-
-
-def blocks(n: int) -> list[slice]:
-    """Slices that cut n rows into blocks."""
-    return [slice(start, start + BLOCK) for start in range(0, n, BLOCK)]
+ZERO, ONE = np.float32(0.0), np.float32(1.0)
 
 
 class Judgement(NamedTuple):
@@ -41,10 +35,12 @@ class Judgement(NamedTuple):
     Attributes:
         p: float64[n], two-sided conformal p-value in (0, 1]; NaN where no forecast was waiting.
         anomaly: bool[n], whether p fell below the asked rate.
+        error: float64[n], the reading less the forecast that waited for it; NaN where none did.
     """
 
     p: FloatArray
     anomaly: BoolArray
+    error: FloatArray
 
 
 class Pending(Bank):
@@ -53,7 +49,7 @@ class Pending(Bank):
     waiting: BoolArray
     value: FloatArray
     scale: FloatArray
-    seen: IntArray
+    seen: NDArray[np.int32]
 
     def __init__(self, capacity: int) -> None:
         super().__init__(
@@ -61,7 +57,7 @@ class Pending(Bank):
                 "waiting": Column(np.bool_),
                 "value": Column(np.float64),
                 "scale": Column(np.float64),
-                "seen": Column(np.int64),
+                "seen": Column(np.int32),
             },
             capacity,
         )
@@ -108,7 +104,7 @@ class Conformal(Composite):
         self._median = len(tails)
         self._inside = slice(tails.index(anchor), len(levels) - tails.index(anchor))
         self._next = tails.index(INTERIOR[0]) - tails.index(anchor) if anchor < INTERIOR[0] else 1
-        self._mass = np.diff(levels[self._inside]).astype(np.float32)[:, None]
+        self._mass = np.diff(levels[self._inside]).astype(np.float32)
         self._outside = np.float32(anchor)
         super().__init__(
             {
@@ -119,7 +115,7 @@ class Conformal(Composite):
             }
         )
 
-    def forecast(self, slots: SlotArray, value: FloatArray) -> tuple[FloatArray, FloatArray]:
+    def forecast(self, slots: Slots, value: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Interval of the next reading of each series, and remember it for scoring.
 
         Args:
@@ -131,90 +127,137 @@ class Conformal(Composite):
         """
         lower = np.empty((len(slots), len(self.levels)))
         upper = np.empty_like(lower)
-        slots = slots.astype(np.intp)
-        for rows in blocks(len(slots)):
-            lower[rows], upper[rows] = self._forecast(slots[rows], value[rows])
+        slots = indices(slots)
+        pending = self._pending
+        _bound(
+            *(slots, value, self._scale.scale(slots), self._scale.sized, self._quantiles.ordered(slots)),
+            *(pending.waiting, pending.value, pending.scale, pending.seen, self._low, self._high, lower, upper),
+        )
         return lower, upper
 
-    def _forecast(self, slots: SlotArray, value: FloatArray) -> tuple[FloatArray, FloatArray]:
-        scale = self._scale.scale(slots)
-        pending = self._pending
-        pending.waiting[slots] = True
-        pending.value[slots] = value
-        pending.scale[slots] = scale
-        quantiles = self._quantiles.ordered(self._quantiles.tracked(slots))
-        seen = pending.seen[slots]
-        scale = scale * (1.0 + YOUNG / np.maximum(self._scale.sized[slots], 1))
-        below = np.minimum(quantiles[self._low], 0.0) * -scale
-        above = np.maximum(quantiles[self._high], 0.0) * scale
-        if seen.min() < MATURE:
-            newborn = np.where(value == 0.0, 1.0, np.abs(value)) * np.exp2(-np.minimum(seen, MATURE))
-            newborn *= seen < MATURE
-            np.maximum(below, newborn, out=below)
-            np.maximum(above, newborn, out=above)
-        return (value - below).T, (value + above).T
-
-    def update(self, slots: SlotArray, observed: FloatArray) -> Judgement:
+    def update(self, slots: Slots, observed: FloatArray) -> Judgement:
         """Score the waiting intervals against readings float64[n] (finite, sensor's unit), then learn from them."""
-        slots = slots.astype(np.intp)
-        p = np.full(len(slots), np.nan)
-        anomaly = np.zeros(len(slots), dtype=np.bool_)
+        slots = indices(slots)
         waiting = self._pending.waiting[slots]
-        if waiting.all():
-            for rows in blocks(len(slots)):
-                p[rows], anomaly[rows] = self._update(slots[rows], observed[rows])
-        elif waiting.any():
-            p[waiting], anomaly[waiting] = self.update(slots[waiting], observed[waiting])
-        return Judgement(p, anomaly)
+        if every(waiting):
+            return self._update(slots, observed)
+        answer = Judgement(np.full(len(slots), np.nan), np.zeros(len(slots), np.bool_), np.full(len(slots), np.nan))
+        if some(waiting):
+            for whole, part in zip(answer, self._update(slots[waiting], observed[waiting]), strict=True):
+                whole[waiting] = part
+        return answer
 
-    def _update(self, slots: SlotArray, observed: FloatArray) -> Judgement:
-        self._pending.waiting[slots] = False
-        error = observed - self._pending.value[slots]
-        scale = np.maximum(self._pending.scale[slots], SMALLEST)
-        most = scale * LARGEST_SCORE
-        score = np.clip(error, -most, most) / scale
-        seen = self._pending.seen[slots]
-        self._pending.seen[slots] = seen + 1
-        tracked = self._quantiles.tracked(slots)
-        single = score.astype(np.float32)
-        p, anomaly = self._judge(slots, single, self._quantiles.ordered(tracked), seen)
-        self._quantiles.update(slots, single, seen, tracked)
-        self._scale.update(slots, error)
-        return Judgement(p, anomaly)
-
-    def _judge(self, slots: SlotArray, score: Single, knots: Single, seen: IntArray) -> tuple[FloatArray, BoolArray]:
-        inside = knots[self._inside]
-        share = score - inside[:-1]
-        share /= np.maximum(inside[1:] - inside[:-1], NARROWEST)
-        np.clip(share, 0.0, 1.0, out=share)
-        share *= self._mass
-        # Summed row after row: the sum of a series must not depend on how many are summed beside it.
-        below = share[0] + self._outside
-        for part in share[1:]:
-            below += part
-        p = 2.0 * np.minimum(below, 1.0 - below)
-
-        median = knots[self._median]
-        far = score - median
-        edge = np.where(far > 0.0, inside[-1] - median, median - inside[0])
-        beyond = np.log(np.maximum(np.abs(far), NARROWEST) / np.maximum(edge, NARROWEST)).astype(np.float64)
-        youngest = seen.min()
-        guess = None
-        if youngest < LEARNING:
-            wide = np.maximum(inside[-1] - inside[0], NARROWEST)
-            narrow = np.maximum(inside[-1 - self._next] - inside[self._next], NARROWEST)
-            guess = GUESS_SLOPE * (np.log(wide / narrow).astype(np.float64) - GUESS_FREE)
+    def _update(self, slots: NDArray[np.intp], observed: FloatArray) -> Judgement:
+        n, pending = len(slots), self._pending
+        error, score, seen = np.empty(n), np.empty(n, np.float32), np.empty(n, np.int32)
+        state = (pending.waiting, pending.value, pending.scale, pending.seen)
+        _score(slots, observed, *state, error, score, seen)
+        p, beyond, guess = np.empty(n), np.empty(n), np.empty(n)
+        places = (self._inside.start, self._inside.stop, self._median, self._next)
+        _judge(score, self._quantiles.ordered(slots), *places, self._mass, self._outside, p, beyond, guess)
         p_tail, anomaly = self._anomaly.update(slots, beyond, seen, guess)
-        p = np.where(beyond > 0.0, p_tail, np.minimum(p, 1.0))
-        if youngest < MATURE:
-            p = np.maximum(p, np.where(seen < MATURE, 1.0 / (seen + 1.0), 0.0))
-        return p, anomaly
+        _join(p, p_tail, beyond, seen)
+        self._quantiles.update(slots, score, seen)
+        self._scale.update(slots, error)
+        return Judgement(p, anomaly, error)
 
-    def ready(self, slots: SlotArray) -> BoolArray:
+    def ready(self, slots: Slots) -> BoolArray:
         """Whether so many errors were seen that the interval is the scores' own, bool[n]."""
         return np.asarray(self._pending.seen[slots] >= READY)
 
-    def reset_dynamics(self, slots: SlotArray) -> None:
+    def reset_dynamics(self, slots: Slots) -> None:
         """After a gap: drop the waiting forecast and the burst of errors that may have been going on."""
         self._pending.waiting[slots] = False
         self._scale.reset_dynamics(slots)
+
+
+@compiled
+def _bound(
+    slots: Any,
+    values: Any,
+    sizes: Any,
+    sized: Any,
+    quantiles: Any,
+    waiting: Any,
+    waiting_values: Any,
+    waiting_sizes: Any,
+    seen: Any,
+    low: Any,
+    high: Any,
+    lower: Any,
+    upper: Any,
+) -> None:
+    """Write the intervals, and what will be needed when their readings come."""
+    for i in range(len(slots)):
+        slot, value = slots[i], values[i]
+        waiting[slot], waiting_values[slot], waiting_sizes[slot] = True, value, sizes[i]
+        scale = sizes[i] * (1.0 + YOUNG / max(sized[slot], 1))
+        newborn = 0.0
+        if seen[slot] < MATURE:
+            newborn = (abs(value) if value != 0.0 else 1.0) * 2.0 ** -seen[slot]
+        for k in range(len(low)):
+            lower[i, k] = value - max(-min(quantiles[i, low[k]], ZERO) * scale, newborn)
+            upper[i, k] = value + max(max(quantiles[i, high[k]], ZERO) * scale, newborn)
+
+
+@compiled
+def _score(
+    slots: Any,
+    observed: Any,
+    waiting: Any,
+    values: Any,
+    sizes: Any,
+    counts: Any,
+    error: Any,
+    score: Any,
+    seen: Any,
+) -> None:
+    """Errors, their sizes in units of what they were expected to be, and how many came before."""
+    for i in range(len(slots)):
+        slot = slots[i]
+        waiting[slot] = False
+        error[i] = observed[i] - values[slot]
+        size = max(sizes[slot], SMALLEST)
+        score[i] = min(max(error[i], -size * LARGEST_SCORE), size * LARGEST_SCORE) / size
+        seen[i] = counts[slot]
+        counts[slot] = min(counts[slot] + 1, ENOUGH)
+
+
+@compiled
+def _join(p: Any, p_tail: Any, beyond: Any, seen: Any) -> None:
+    """The p-value of the tail where the score lies in it; none is surer than so many scores can make it."""
+    for i in range(len(p)):
+        if beyond[i] > 0.0:
+            p[i] = p_tail[i]
+        if seen[i] < MATURE:
+            p[i] = max(p[i], 1.0 / (seen[i] + 1.0))
+
+
+@compiled
+def _judge(
+    scores: Any,
+    knots: Any,
+    first: int,
+    stop: int,
+    median_at: int,
+    step_in: int,
+    mass: Any,
+    outside: Any,
+    p: Any,
+    beyond: Any,
+    guess: Any,
+) -> None:
+    """The p-value inside the outermost of the tracked quantiles, and how far beyond them the score lies."""
+    for i in range(len(scores)):
+        score, q = scores[i], knots[i]
+        below = outside
+        for j in range(first, stop - 1):
+            share = (score - q[j]) / max(q[j + 1] - q[j], NARROWEST)
+            below += min(max(share, ZERO), ONE) * mass[j - first]
+        p[i] = min(2.0 * min(below, 1.0 - below), 1.0)
+        far = score - q[median_at]
+        edge = q[stop - 1] - q[median_at] if far > ZERO else q[median_at] - q[first]
+        beyond[i] = np.log(max(abs(far), NARROWEST) / max(edge, NARROWEST))
+        wide = max(q[stop - 1] - q[first], NARROWEST)
+        narrow = max(q[stop - 1 - step_in] - q[first + step_in], NARROWEST)
+        guess[i] = GUESS_SLOPE * (np.log(wide / narrow) - GUESS_FREE)

@@ -2,12 +2,13 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stepahead.contract.bank import Bank, Column
-from stepahead.contract.records import IntArray, SlotArray
+from stepahead.contract.bank import Bank, Column, Slots, indices
+from stepahead.contract.compiled import compiled
 
 __all__ = ["Quantiles"]
 
@@ -41,7 +42,7 @@ class Quantiles(Bank):
 
     Example:
         >>> bank = Quantiles([0.05, 0.5, 0.95], capacity=1)
-        >>> np.sign(bank.tracked(np.array([0]))[:, 0]).tolist()
+        >>> np.sign(bank.ordered(np.array([0]))[0]).tolist()
         [-1.0, 0.0, 1.0]
     """
 
@@ -70,46 +71,64 @@ class Quantiles(Bank):
         self._shortest = SHORTEST / (LAPLACE * tail)
         # In single precision, and doubled where the step is halved, to spare a pass over all trackers.
         for name in ("_pull", "_start", "_least", "_per_gap", "_shortest"):
-            setattr(self, name, getattr(self, name).astype(np.float32))
+            setattr(self, name, getattr(self, name).astype(np.float32).ravel())
         self._pull *= 2
         self._per_gap /= 2
         self._shortest /= 2
 
-    def tracked(self, slots: SlotArray) -> NDArray[np.float32]:
-        """Trackers float32[levels, n] as they are; two may have stepped past each other."""
-        tracked: NDArray[np.float32] = np.ascontiguousarray(self.knots.take(slots, axis=0).T)
-        tracked += self._start
-        return tracked
-
-    def ordered(self, tracked: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Quantiles float32[levels, n], each at least as far out as those within it."""
-        knots = tracked.copy()
-        for row in range(self._middle + 1, len(knots)):
-            np.maximum(knots[row], knots[row - 1], out=knots[row])
-        for row in range(self._middle - 1, -1, -1):
-            np.minimum(knots[row], knots[row + 1], out=knots[row])
+    def ordered(self, slots: Slots) -> NDArray[np.float32]:
+        """Quantiles float32[n, levels], each at least as far out as those within it."""
+        knots = np.empty((len(slots), len(self._start)), np.float32)
+        _order(indices(slots), self.knots, self._start, knots)
         return knots
 
-    def update(
-        self, slots: SlotArray, score: NDArray[np.float32], seen: IntArray, tracked: NDArray[np.float32]
-    ) -> None:
+    def update(self, slots: Slots, score: NDArray[np.float32], seen: NDArray[np.int32]) -> None:
         """Learn from scores.
 
         Args:
             slots: int[n], distinct.
             score: float32[n].
-            seen: int64[n], how many scores came before in each series.
-            tracked: what `tracked(slots)` gives now.
+            seen: int32[n], how many scores came before in each series.
         """
-        push = score - tracked
-        np.sign(push, out=push)
-        push += self._pull
-        step = tracked[self._right]
-        step -= tracked[self._left]
-        step *= self._per_gap
-        np.maximum(step, self._shortest, out=step)
-        push *= step
-        push *= np.maximum(self._least, (1.0 / (seen + PRIOR)).astype(np.float32))
-        push += tracked
-        push -= self._start
-        self.knots[slots] = push.T
+        places = (self._left, self._right)
+        rates = (self._start, self._pull, self._per_gap, self._shortest, self._least)
+        _update(indices(slots), score, seen, self.knots, *places, *rates)
+
+
+@compiled
+def _order(slots: Any, knots: Any, start: Any, ordered: Any) -> None:
+    middle = len(start) // 2
+    for i in range(len(slots)):
+        row, q = knots[slots[i]], ordered[i]
+        for j in range(len(start)):
+            q[j] = row[j] + start[j]
+        for j in range(middle + 1, len(start)):  # two trackers may have stepped past each other
+            q[j] = max(q[j], q[j - 1])
+        for j in range(middle - 1, -1, -1):
+            q[j] = min(q[j], q[j + 1])
+
+
+@compiled
+def _update(
+    slots: Any,
+    scores: Any,
+    seen: Any,
+    knots: Any,
+    left: Any,
+    right: Any,
+    start: Any,
+    pull: Any,
+    per_gap: Any,
+    shortest: Any,
+    least: Any,
+) -> None:
+    tracked = np.empty_like(start)
+    for i in range(len(slots)):
+        row, score = knots[slots[i]], scores[i]
+        young = np.float32(1.0 / (seen[i] + PRIOR))
+        for j in range(len(start)):
+            tracked[j] = row[j] + start[j]
+        for j in range(len(start)):
+            step = max((tracked[right[j]] - tracked[left[j]]) * per_gap[j], shortest[j]) * max(least[j], young)
+            push = (np.sign(score - tracked[j]) + pull[j]) * step
+            row[j] = push + tracked[j] - start[j]

@@ -1,12 +1,15 @@
 """How large a series' errors are right now: running sizes at several speeds, and which speed to believe."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
-from stepahead.contract.bank import Bank, Column
-from stepahead.contract.records import FloatArray, IntArray, SlotArray
+from stepahead.contract.bank import Bank, Column, Slots, indices
+from stepahead.contract.compiled import compiled
+from stepahead.contract.records import FloatArray
 
-__all__ = ["ErrorScale"]
+__all__ = ["ENOUGH", "ErrorScale"]
 
 SPANS = (12.0, 60.0, 400.0)
 """Memories, in readings: bursts last tens of readings, a day's volatility some hundreds."""
@@ -19,6 +22,8 @@ CALM = 0.3
 """An error counts at least this share of the slowest root: a feed that mostly stands still keeps its steps' size."""
 SMALLEST = 1e-140
 LARGEST_RATIO = 1e3
+ENOUGH = 2**30
+"""Errors are counted up to here: beyond, one over their number is as good as nothing."""
 
 
 class ErrorScale(Bank):
@@ -45,59 +50,64 @@ class ErrorScale(Bank):
 
     roots: FloatArray
     evidence: NDArray[np.float32]
-    sized: IntArray
+    sized: NDArray[np.int32]
 
     def __init__(self, capacity: int = 0) -> None:
         super().__init__(
             {
                 "roots": Column(np.float64, (len(SPANS),)),
                 "evidence": Column(np.float32, (len(SPANS) - 1,)),
-                "sized": Column(np.int64),
+                "sized": Column(np.int32),
             },
             capacity,
         )
-        self._rates = 2.0 / (np.array(SPANS)[:, None] + 1.0)
+        self._rates = 2.0 / (np.array(SPANS) + 1.0)
 
-    def scale(self, slots: SlotArray) -> FloatArray:
+    def scale(self, slots: Slots) -> FloatArray:
         """Size float64[n] of the next error; 0 when nothing but exact forecasts (or nothing at all) was seen."""
-        fast, middle, slow = np.ascontiguousarray(self.roots.take(slots, axis=0).T)
-        for_fast, for_middle = np.exp(np.ascontiguousarray(self.evidence.take(slots, axis=0).T))
-        share = TRUST / (1.0 + for_fast + for_middle)
-        root = slow + share * (for_fast * (fast - slow) + for_middle * (middle - slow))
-        return np.asarray(root * root)
+        size = np.empty(len(slots))
+        _size(indices(slots), self.roots, self.evidence, size)
+        return size
 
-    def update(self, slots: SlotArray, error: FloatArray) -> None:
+    def update(self, slots: Slots, error: FloatArray) -> None:
         """Learn from errors float64[n], finite, in the sensor's unit."""
-        inexact = error != 0.0
-        sized = self.sized[slots] + inexact
-        self.sized[slots] = sized
-        root = np.sqrt(np.abs(error))
-        roots = np.ascontiguousarray(self.roots.take(slots, axis=0).T)
-        shown = np.maximum(root, CALM * roots[-1])
+        _update(indices(slots), error, self.roots, self.evidence, self.sized, self._rates)
 
-        size = np.maximum(roots, SMALLEST)
-        surprise = np.minimum(shown / size, LARGEST_RATIO).astype(np.float32)
-        size[:-1] /= size[-1]
-        better = np.log(np.clip(size[:-1], 1e-30, 1e30).astype(np.float32))
-        better += surprise[:-1]
-        better -= surprise[-1]
-        evidence = np.ascontiguousarray(self.evidence.take(slots, axis=0).T)
-        evidence *= np.float32(FORGETTING)
-        evidence -= np.float32(2.0) * better
-        np.clip(evidence, -MOST_EVIDENCE, MOST_EVIDENCE, out=evidence)
-        # The first error has nothing to be compared with: the speeds start level.
-        evidence *= sized > 1
-        self.evidence[slots] = evidence.T
-
-        rates = np.maximum(self._rates, 1.0 / np.maximum(sized, 1))
-        rates[-1] *= inexact
-        rates[:-1] *= shown - roots[:-1]
-        rates[-1] *= root - roots[-1]
-        roots += rates
-        self.roots[slots] = roots.T
-
-    def reset_dynamics(self, slots: SlotArray) -> None:
+    def reset_dynamics(self, slots: Slots) -> None:
         """After a gap: forget the burst that may have been going on, keep the long-run size."""
         roots = self.roots[slots]
         self.roots[slots] = roots[:, -1:]
         self.evidence[slots] = 0.0
+
+
+@compiled
+def _size(slots: Any, roots: Any, evidence: Any, size: Any) -> None:
+    for i in range(len(slots)):
+        slot = slots[i]
+        fast, middle, slow = roots[slot]
+        for_fast, for_middle = np.exp(evidence[slot, 0]), np.exp(evidence[slot, 1])
+        share = TRUST / (1.0 + for_fast + for_middle)
+        root = slow + share * (for_fast * (fast - slow) + for_middle * (middle - slow))
+        size[i] = root * root
+
+
+@compiled
+def _update(slots: Any, errors: Any, roots: Any, evidence: Any, sized: Any, rates: Any) -> None:
+    for i in range(len(slots)):
+        slot, error = slots[i], errors[i]
+        if error != 0.0:
+            sized[slot] = min(sized[slot] + 1, ENOUGH)
+        number, root, slow = sized[slot], np.sqrt(abs(error)), roots[slot, 2]
+        shown = max(root, CALM * slow)
+        slow_size = max(slow, SMALLEST)
+        slow_surprise = min(shown / slow_size, LARGEST_RATIO)
+        for k in range(2):
+            size = max(roots[slot, k], SMALLEST)
+            surprise = min(shown / size, LARGEST_RATIO)
+            better = np.log(np.float32(min(max(size / slow_size, 1e-30), 1e30))) + surprise - slow_surprise
+            kept = FORGETTING * evidence[slot, k] - 2.0 * better
+            # The first error has nothing to be compared with: the speeds start level.
+            evidence[slot, k] = min(max(kept, -MOST_EVIDENCE), MOST_EVIDENCE) if number > 1 else 0.0
+            roots[slot, k] += max(rates[k], 1.0 / max(number, 1)) * (shown - roots[slot, k])
+        if error != 0.0:
+            roots[slot, 2] = slow + max(rates[2], 1.0 / max(number, 1)) * (root - slow)

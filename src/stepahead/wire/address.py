@@ -10,33 +10,39 @@ from stepahead.contract.settings import BrokerSettings
 
 __all__ = ["Address", "HandshakingContext", "parse_address", "read_password", "tls_context"]
 
-DEFAULT_PORT = {"mqtt": 1883, "mqtts": 8883}
+DEFAULT_PORT = {"mqtt": 1883, "mqtts": 8883, "ws": 80, "wss": 443}
+WEBSOCKET_PATH = "/mqtt"
+"""Where brokers listen by custom."""
 CONNECT_TIMEOUT_S = 3.0
 """Bound of one attempt, below the 5 s within which a stop must be through."""
 
 
 class Address(NamedTuple):
-    """Host, port and whether the connection is encrypted."""
+    """Host, port, whether the connection is encrypted, and the path when it is a WebSocket."""
 
     host: str
     port: int
     tls: bool
+    websocket_path: str | None = None
 
 
 def parse_address(url: str) -> Address:
     """Take a broker URL apart.
 
     Args:
-        url: `mqtt://host[:port]` (port 1883) or `mqtts://host[:port]` (TLS, port 8883).
+        url: `mqtt://host[:port]` (port 1883) or `mqtts://host[:port]` (TLS, port 8883); `ws://host[:port][/path]`
+            (port 80) or `wss://host[:port][/path]` (TLS, port 443) over WebSockets (MQTT 3.1.1 §6), path `/mqtt`.
 
     Raises:
         SettingsError: the URL names no host, an impossible port, or carries more than host and port.
 
     Example:
         >>> parse_address("mqtts://[::1]")
-        Address(host='::1', port=8883, tls=True)
+        Address(host='::1', port=8883, tls=True, websocket_path=None)
+        >>> parse_address("ws://broker.example:9001").websocket_path
+        '/mqtt'
     """
-    allowed = "mqtt://HOST[:PORT] or mqtts://HOST[:PORT]"
+    allowed = "mqtt://HOST[:PORT], mqtts://HOST[:PORT], ws://HOST[:PORT][/PATH] or wss://HOST[:PORT][/PATH]"
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -45,9 +51,12 @@ def parse_address(url: str) -> Address:
     if parts.username is not None or parts.password is not None:
         # The URL is not repeated in the text: it may hold the password.
         raise SettingsError("broker.url must not carry user or password; use broker.username and broker.password_file")
-    if parts.scheme not in DEFAULT_PORT or not parts.hostname or parts.path.strip("/") or parts.query or port == 0:
+    websocket = parts.scheme in ("ws", "wss")
+    more = parts.path.strip("/") and not websocket
+    if parts.scheme not in DEFAULT_PORT or not parts.hostname or more or parts.query or parts.fragment or port == 0:
         raise SettingsError(f"broker.url = {url!r}; allowed: {allowed}")
-    return Address(parts.hostname, port or DEFAULT_PORT[parts.scheme], parts.scheme == "mqtts")
+    path = (parts.path.rstrip("/") or WEBSOCKET_PATH) if websocket else None
+    return Address(parts.hostname, port or DEFAULT_PORT[parts.scheme], parts.scheme in ("mqtts", "wss"), path)
 
 
 def read_password(settings: BrokerSettings) -> str | None:
@@ -67,17 +76,43 @@ def read_password(settings: BrokerSettings) -> str | None:
         ) from None
 
 
+class HeedfulSocket(ssl.SSLSocket):
+    """A TLS socket that tells its context with which alert the peer ended the connection.
+
+    In TLS 1.3 our side of the handshake is over before the broker has looked at our certificate: its refusal comes
+    as an alert at the first read (RFC 8446 §4.4.2.4), where paho sees no more than a lost connection.
+    """
+
+    def recv(self, buflen: int = 1024, flags: int = 0) -> bytes:
+        """As the base's; an error is noted on the way."""
+        try:
+            return super().recv(buflen, flags)
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            raise
+        except ssl.SSLError as error:
+            if isinstance(self.context, HandshakingContext):
+                self.context.alert = error
+            raise
+
+
 class HandshakingContext(ssl.SSLContext):
     """A TLS context that finishes the handshake inside `wrap_socket` and closes the socket when it fails.
 
     paho leaves the descriptor of a failed handshake to the garbage collector; a broker with a wrong certificate
     would cost one descriptor per attempt.
+
+    Attributes:
+        alert: with what the present connection ended, if that was an error of TLS.
     """
+
+    alert: ssl.SSLError | None = None
+    sslsocket_class = HeedfulSocket
 
     def wrap_socket(  # type: ignore[override]  # the signature is the base's, less what paho does not pass
         self, sock: socket.socket, server_hostname: str | None = None, do_handshake_on_connect: bool = True
     ) -> ssl.SSLSocket:
         """Wrap a connected socket and verify the peer, in at most `CONNECT_TIMEOUT_S` per network wait."""
+        self.alert = None
         try:
             sock.settimeout(CONNECT_TIMEOUT_S)
             return super().wrap_socket(sock, server_hostname=server_hostname, do_handshake_on_connect=True)
@@ -91,7 +126,7 @@ class HandshakingContext(ssl.SSLContext):
             raise
 
 
-def tls_context(settings: BrokerSettings) -> ssl.SSLContext:
+def tls_context(settings: BrokerSettings) -> HandshakingContext:
     """A client context that always verifies certificate and host name, TLS 1.2 or newer.
 
     Raises:

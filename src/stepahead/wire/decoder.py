@@ -1,30 +1,34 @@
 """Deliveries in, columns out: the way of a reading from the broker to the engine."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from math import isfinite
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 import msgspec
-import numpy as np
 
-from stepahead.contract.errors import SettingsError
+from stepahead.contract.errors import SettingsError, StepaheadError
 from stepahead.contract.reasons import DropCounter, Reason
-from stepahead.contract.records import REFUSED, Intern, Readings, SlotArray
-from stepahead.contract.settings import SubscriptionSettings
+from stepahead.contract.records import Intern, Readings, SlotArray
+from stepahead.contract.settings import SparkplugSettings, SubscriptionSettings
+from stepahead.wire.acceptance import Acceptance
+from stepahead.wire.columns import Columns
 from stepahead.wire.delivery import Delivery
+from stepahead.wire.enrolment import Enrolment
 from stepahead.wire.formats.json import Found, decode_json
-from stepahead.wire.formats.number import read_number, read_value
 from stepahead.wire.formats.pointer import MISSING
+from stepahead.wire.formats.sparkplug import NAMESPACE
 from stepahead.wire.formats.timestamp import DAY_NS, EARLIEST_NS, read_time
-from stepahead.wire.route import Mapping, Plan, Route
+from stepahead.wire.lines import LineReader
+from stepahead.wire.packs import PackReader
+from stepahead.wire.plans import SURELY_MS, read_array, read_object, read_typed_array
+from stepahead.wire.recognition import JSON_STARTS, JSON_WORDS, RouteFormat, recognise
+from stepahead.wire.route import Mapping, Route
+from stepahead.wire.sparkplug_host import SparkplugHost
 
 __all__ = ["Decoded", "Decoder"]
 
-# Integers in this range are milliseconds for `read_time` too, and need not be asked about.
-SURELY_MS, ABOVE_MS = 10**11, 10**14
-DAY_MS = DAY_NS // 10**6
-JSON_STARTS = frozenset(b'{["')
-JSON_WORDS = frozenset({b"true", b"false", b"null"})
+SURELY_NS = SURELY_MS * 1_000_000
+SPARKPLUG = NAMESPACE.encode() + b"/"
 
 _decode_json = msgspec.json.Decoder().decode
 
@@ -42,18 +46,6 @@ class Decoded:
     message: SlotArray
 
 
-@dataclass(slots=True)
-class _Columns:
-    series: list[int] = field(default_factory=list)
-    time_ns: list[int] = field(default_factory=list)
-    value: list[float] = field(default_factory=list)
-    message: list[int] = field(default_factory=list)
-
-    def cut(self, length: int) -> None:
-        for column in (self.series, self.time_ns, self.value, self.message):
-            del column[length:]
-
-
 class Decoder:
     """Turns payloads into readings; what cannot be read is counted by reason and never raised.
 
@@ -67,6 +59,14 @@ class Decoder:
         drops: counts what is not read.
         own_prefix: topics below it are our own output and never input.
         max_payload_bytes: larger payloads are not looked into.
+        sparkplug: how edge nodes are followed.
+        on_unforeseen: given topic, payload and error of a message over which we stumbled, which is then dropped as
+            `unforeseen`. Raised without it; but the broker delivers again what was not acknowledged, so that one such
+            message would end the service at each of its starts.
+
+    Attributes:
+        units: of the series, as far as messages or settings tell them.
+        sparkplug: what is known of edge nodes, which a restart must know too; and what is to be sent to them.
 
     Raises:
         SettingsError: a filter or a key template is malformed.
@@ -90,33 +90,67 @@ class Decoder:
         drops: DropCounter,
         own_prefix: str,
         max_payload_bytes: int = 262_144,
+        sparkplug: SparkplugSettings | None = None,
+        on_unforeseen: Callable[[bytes, bytes, Exception], None] | None = None,
     ) -> None:
+        self._on_unforeseen = on_unforeseen
         self._mappings = [Mapping(settings) for settings in subscriptions]
         if not self._mappings:
             raise SettingsError("subscriptions: at least one is needed")
-        self._intern = intern
         self._drops = drops
+        scaled = any(mapping.scale != 1.0 for mapping in self._mappings)
+        self._enrolment = Enrolment(intern, drops, scaled)
+        self.units = self._enrolment.units
+        self._acceptance = Acceptance(self._enrolment, drops)
+        self._packs = PackReader(self._acceptance, drops)
+        self._lines = LineReader(self._acceptance, drops)
+        self.sparkplug = SparkplugHost(
+            sparkplug or SparkplugSettings(), self._sparkplug_mapping, self._enrolment.enrol, drops
+        )
         self._own = own_prefix + "/"
         self._max_payload_bytes = max_payload_bytes
         self._routes: dict[bytes, Route] = {}
+        self._others: dict[bytes, Route] = {}
+        self._speaks_sparkplug = any(mapping.format in ("auto", "sparkplug") for mapping in self._mappings)
 
     def decode(self, deliveries: Sequence[Delivery]) -> Decoded:
         """Read all deliveries, in order; every row is finite and its time plausible."""
-        columns = _Columns()
-        routes, longest = self._routes, self._max_payload_bytes
-        for index, (topic, payload, _flags, _token, received_ns) in enumerate(deliveries):
+        columns = Columns()
+        routes, others, longest = self._routes, self._others, self._max_payload_bytes
+        sparkplug, nodes, read_plain = self.sparkplug, self.sparkplug.data_routes, self.sparkplug.read_plain
+        for index, (topic, payload, flags, _token, received_ns) in enumerate(deliveries):
             route = routes.get(topic)
             if route is not None and len(payload) <= longest:
                 try:
                     start = payload[0]
                     if start == 0x7B:  # {
+                        if route.typed is not None:
+                            try:
+                                row = route.typed.one(payload)
+                            except ValueError:
+                                pass  # of another shape
+                            else:
+                                time = received_ns
+                                if route.typed.timed:
+                                    time = row.time * 1_000_000
+                                if SURELY_NS <= time < received_ns + DAY_NS:
+                                    columns.series.append(route.typed_slot)
+                                    columns.time_ns.append(time)
+                                    columns.value.append(row.value)
+                                    columns.message.append(index)
+                                    continue
                         if route.plans:
                             document = _decode_json(payload)
                             plan = route.plans.get(tuple(document))
-                            if plan is not None and _by_plan(document, plan, received_ns, index, columns):
+                            if plan is not None and read_object(document, plan, received_ns, index, columns):
                                 continue
                     elif start == 0x5B:  # [
-                        if _all_by_plan(_decode_json(payload), route, received_ns, index, columns):
+                        try:
+                            if read_typed_array(payload, route, received_ns, index, columns):
+                                continue
+                        except ValueError:
+                            pass  # of another shape
+                        if read_array(_decode_json(payload), route, received_ns, index, columns):
                             continue
                     elif route.value_slot >= 0:
                         number = float(payload)
@@ -128,30 +162,84 @@ class Decoder:
                             continue
                 except (ValueError, IndexError, RecursionError):
                     pass  # no plain case: it is looked at again below, and counted there
-            self._read(topic, payload, received_ns, index, columns)
-        readings = Readings.of(columns.series, columns.time_ns, columns.value)
-        return Decoded(readings, np.asarray(columns.message, dtype=np.int32))
+            try:
+                source = nodes.get(topic)
+                if source is not None and len(payload) <= longest:
+                    if read_plain(source, payload, flags, received_ns, index, columns):
+                        continue
+                elif topic in others and len(payload) <= longest:
+                    other = others[topic]
+                    known = PackReader.read_known if other.format == "senml" else LineReader.read_known
+                    if known(payload, other, received_ns, index, columns):
+                        continue
+                if self._speaks_sparkplug and topic.startswith(SPARKPLUG) and len(payload) <= longest:
+                    sparkplug.read(topic, payload, flags, received_ns, index, columns)
+                else:
+                    self._read(topic, payload, received_ns, index, columns)
+            except (StepaheadError, MemoryError):
+                raise
+            except Exception as error:
+                if self._on_unforeseen is None:
+                    raise
+                self._drops[Reason.UNFORESEEN] += 1
+                self._on_unforeseen(topic, payload, error)
+        return Decoded(*self._enrolment.finish(columns))
+
+    def format_of(self, topic: bytes) -> RouteFormat | Literal["sparkplug"] | None:
+        """In which format the messages of a topic are read; None as long as none could be."""
+        route = self._routes.get(topic) or self._others.get(topic)
+        if route is not None:
+            return route.format
+        return "sparkplug" if self.sparkplug.knows(topic) else None
+
+    def overdue(self, now_ns: int) -> Decoded:
+        """Readings that waited for others which did not come; for when no message comes.
+
+        Args:
+            now_ns: UTC nanoseconds since 1970.
+        """
+        columns = Columns()
+        self.sparkplug.overdue(now_ns, columns)
+        return Decoded(*self._enrolment.finish(columns))
 
     def forget(self) -> None:
         """Forget every slot: for when slots were given to other series. The next messages ask `intern` again."""
         self._routes.clear()
+        self._others.clear()
+        self._enrolment.forget()
+        self.sparkplug.forget()
 
-    def _read(self, topic: bytes, payload: bytes, received_ns: int, index: int, columns: _Columns) -> None:
-        """Read one message by the book, counting what is not readable."""
+    def _read(self, topic: bytes, payload: bytes, received_ns: int, index: int, columns: Columns) -> None:
+        """Read one message that is no plain case, counting what is not readable."""
         drops = self._drops
-        route = self._routes.get(topic) or self._new_route(topic)
+        route = self._routes.get(topic) or self._others.get(topic) or self._new_route(topic, payload)
         if isinstance(route, Reason):
             drops[route] += 1
             return
         if len(payload) > self._max_payload_bytes:
             drops[Reason.TOO_LARGE] += 1
             return
+        before, dropped = len(columns.series), drops.total()
+        if route.format == "plain":
+            self._plain(payload, route, received_ns, index, columns)
+        elif route.format == "senml":
+            self._packs.read(payload, route, received_ns, index, columns)
+        else:
+            self._lines.read(payload, route, received_ns, index, columns)
+        if len(columns.series) > before:
+            (self._routes if route.format == "plain" else self._others).setdefault(topic, route)
+        elif drops.total() == dropped:
+            drops[Reason.NO_READING] += 1
+
+    def _plain(self, payload: bytes, route: Route, received_ns: int, index: int, columns: Columns) -> None:
+        """Read a number or JSON by the book."""
+        drops = self._drops
         document = self._document(payload, route.mapping)
         if isinstance(document, Reason):
             drops[document] += 1
             return
         found: list[Found] = []
-        before, dropped = len(columns.series), drops.total()
+        before = len(columns.series)
         reason = route.mapping.json.find(document, found)
         if reason is not None:
             drops[reason] += 1
@@ -161,16 +249,20 @@ class Decoder:
             if item.time is not raw_time:  # the fields of one object share it
                 raw_time = item.time
                 time = received_ns if raw_time is MISSING else self._time(raw_time, route.mapping, received_ns)
-            self._accept(item, time, document, route, index, columns)
+            self._acceptance.accept(item, time, document, route, index, columns)
         if len(columns.series) > before:
-            self._routes.setdefault(topic, route)
             example = document[0] if type(document) is list else document
             if type(example) is dict:
                 route.learn(example)
-        elif drops.total() == dropped:
-            drops[Reason.NO_READING] += 1
 
-    def _new_route(self, topic: bytes) -> Route | Reason:
+    def _sparkplug_mapping(self, topic: str) -> Mapping | None:
+        """The first subscription that matches, if it is one for Sparkplug."""
+        for mapping in self._mappings:
+            if mapping.filter.matches(topic):
+                return mapping if mapping.format in ("auto", "sparkplug") else None
+        return None
+
+    def _new_route(self, topic: bytes, payload: bytes) -> Route | Reason:
         try:
             text = topic.decode()
         except UnicodeDecodeError:
@@ -179,7 +271,14 @@ class Decoder:
             return Reason.OWN_OUTPUT
         for mapping in self._mappings:
             if mapping.filter.matches(text):
-                return Route(mapping, text, mapping.filter.captures(text))
+                route = Route(mapping, text, mapping.filter.captures(text))
+                if mapping.format == "auto" and len(payload) <= self._max_payload_bytes:
+                    route.format = "plain" if mapping.describes_json else recognise(payload)
+                elif mapping.format in ("senml", "line"):
+                    route.format = mapping.format
+                elif mapping.format == "sparkplug":
+                    return Reason.NO_READING  # a topic outside its name space
+                return route
         return Reason.NO_READING
 
     @staticmethod
@@ -191,94 +290,13 @@ class Decoder:
         if mapping.format == "json" or (mapping.format == "auto" and looks_json):
             return decode_json(payload)
         try:
-            return read_number(stripped.decode(), mapping.booleans)
+            return stripped.decode()
         except UnicodeDecodeError:
             return Reason.NOT_DECODABLE
 
     @staticmethod
     def _time(raw: object, mapping: Mapping, received_ns: int) -> int | Reason:
-        time = read_time(raw, mapping.unit)
+        time = read_time(raw, mapping.time_unit, mapping.zone)
         if time is None:
             return Reason.TIME_NOT_DECODABLE
         return time if EARLIEST_NS <= time <= received_ns + DAY_NS else Reason.TIME_ABSURD
-
-    def _accept(
-        self, item: Found, time: int | Reason, document: object, route: Route, index: int, columns: _Columns
-    ) -> None:
-        drops, mapping, raw = self._drops, route.mapping, item.raw
-        number = raw if type(raw) is float and isfinite(raw) else read_value(raw, mapping.booleans)
-        if isinstance(number, Reason):
-            drops[number] += 1
-            return
-        if isinstance(time, Reason):
-            drops[time] += 1
-            return
-        slot = route.slots.get(item.field, REFUSED)
-        if slot < 0:
-            key = mapping.key.fill(route.topic, route.captures, item.field, item.element, document)
-            if key is None:
-                drops[Reason.KEY_INVALID] += 1
-                return
-            slot = self._intern(key)
-            if slot < 0:
-                drops[Reason.TOO_MANY_SERIES] += 1
-                return
-            if not mapping.key.needs_payload:
-                route.slots[item.field] = slot
-                if not item.field:
-                    route.learn_value(slot)
-        columns.series.append(slot)
-        columns.time_ns.append(time)
-        columns.value.append(number)
-        columns.message.append(index)
-
-
-def _by_plan(document: dict[str, object], plan: Plan, received_ns: int, index: int, columns: _Columns) -> bool:
-    """Read a flat object of known shape; False, and nothing done, when something is out of the ordinary."""
-    time = received_ns
-    if plan.time is not None:
-        raw = document[plan.time]
-        if type(raw) is int and plan.unit == "auto" and SURELY_MS <= raw < ABOVE_MS:
-            time = raw * 1_000_000
-        else:
-            read = read_time(raw, plan.unit)
-            if read is None:
-                return False
-            time = read
-        if not EARLIEST_NS <= time <= received_ns + DAY_NS:
-            return False
-    before = len(columns.series)
-    for name, slot in plan.fields:
-        number = document[name]
-        kind = type(number)
-        if slot >= 0 and (kind is float or (kind is int and -(2**63) < number < 2**63)):  # type: ignore[operator]
-            columns.series.append(slot)
-            columns.time_ns.append(time)
-            columns.value.append(number)  # type: ignore[arg-type]
-            columns.message.append(index)
-        elif slot >= 0 or kind is dict or kind is float or kind is int:
-            columns.cut(before)
-            return False
-    return True
-
-
-def _all_by_plan(document: object, route: Route, received_ns: int, index: int, columns: _Columns) -> bool:
-    """Read an array of flat objects of known shapes, or of pairs; False, and nothing done, when one is otherwise."""
-    before, plans, pair_slot = len(columns.series), route.plans, route.pair_slot
-    latest_ms = received_ns // 1_000_000 + DAY_MS
-    for element in document:  # type: ignore[attr-defined]
-        if type(element) is dict:
-            plan = plans.get(tuple(element))
-            if plan is not None and _by_plan(element, plan, received_ns, index, columns):
-                continue
-        elif type(element) is list and len(element) == 2:
-            time, number = element
-            if type(time) is int and SURELY_MS <= time < latest_ms and type(number) is float and pair_slot >= 0:
-                columns.series.append(pair_slot)
-                columns.time_ns.append(time * 1_000_000)
-                columns.value.append(number)
-                columns.message.append(index)
-                continue
-        columns.cut(before)
-        return False
-    return len(columns.series) > before

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-__all__ = ["Delivery", "Will"]
+__all__ = ["AnnotatedDelivery", "Delivery", "Will"]
 
 
 class Delivery(NamedTuple):
@@ -42,6 +42,16 @@ class Delivery(NamedTuple):
     def dup(self) -> bool:
         """Whether the broker says that it delivers it again."""
         return bool(self.flags & 8)
+
+
+class AnnotatedDelivery(Delivery):
+    """A delivery that came with MQTT 5 properties; few do, so the others carry no room for them.
+
+    Attributes:
+        properties: raw bytes, behind their length (MQTT 5 §2.2.2).
+    """
+
+    properties: bytes = b""
 
 
 class Will(NamedTuple):

@@ -1,152 +1,234 @@
-"""Forecasts out: one JSON object each, and the status that stands retained."""
+"""Forecasts out: topics and payloads as the settings want them, and the status that stands retained."""
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 from itertools import repeat
+from typing import Protocol
 
 import msgspec
 import numpy as np
-from msgspec import UNSET, UnsetType
 
 from stepahead.contract.errors import BrokenLawError
-from stepahead.contract.records import STATUS_NAMES, FloatArray, Forecasts
+from stepahead.contract.records import Forecasts, SlotArray
+from stepahead.contract.settings import PublishSettings
+from stepahead.wire.delivery import Delivery
+from stepahead.wire.output.body import Body, RunBody
+from stepahead.wire.output.json import ColumnsBody, JsonBody
+from stepahead.wire.output.line_protocol import LineProtocolBody
+from stepahead.wire.output.senml import SenmlBody
+from stepahead.wire.output.sparkplug import DeviceTopics, SparkplugBody
+from stepahead.wire.output.template import TemplateBody
+from stepahead.wire.properties import content_type, message_expiry, user_property
 from stepahead.wire.stock_client import Row
-from stepahead.wire.topics import forecast_topic
+from stepahead.wire.topic_template import OwnTopics, TopicTemplate
+from stepahead.wire.topics import escape_key
 
-__all__ = ["ForecastEncoder", "encode_status", "offline_status", "status_topic"]
-
+__all__ = ["ForecastEncoder", "device_topics", "encode_status", "forecast_topics", "offline_status", "status_topic"]
 
 BLOCK = 512
 """Forecasts written at once: at 8192, when nothing stays in the cache, each costs 1.4 times as much."""
-
-
-class _Interval(msgspec.Struct, gc=False):
-    level: float
-    lower: float
-    upper: float
-
-
-class _Message(msgspec.Struct, gc=False):
-    """The fields in the order in which they stand on the wire."""
-
-    series: str
-    issued_at: int
-    valid_at: int
-    value: float
-    lower: float
-    upper: float
-    level: float
-    observed: float
-    error: float | UnsetType
-    anomaly: bool
-    status: str
-    model: int
-    id: str
-    path: list[float] | UnsetType = UNSET
-    intervals: list[_Interval] | UnsetType = UNSET
+SCHEMA = "stepahead/forecast/1"
+TOPICS = {"each": "{prefix}/forecast/{series}", "batch": "{prefix}/batch/{topic}"}
 
 
 class ForecastEncoder:
-    """Writes forecasts as the README shows them: times in milliseconds, floats in their shortest exact form.
-
-    With a horizon of more than one step, `path` holds all steps, of which `value` is the first; with several levels,
-    `intervals` holds all of them, of which `level`, `lower` and `upper` are the first.
+    """Writes what is to be published: a message per forecast, per anomaly, or per message that came in.
 
     Args:
-        prefix: our topics start with this.
+        settings: which forecasts, in which form, on which topics.
         levels: coverage of the intervals, as in `Forecasts.lower` and `upper`.
         key_of: slot -> series key; asked once per slot.
+        mqtt5: whether messages can carry properties: content type, expiry and, by setting, user properties.
+        client_id: names us as a Sparkplug edge node where the settings do not.
+
+    Raises:
+        SettingsError: a template cannot be used.
 
     Example:
         >>> issued, valid = np.array([1760000000 * 10**9]), np.array([1760000001 * 10**9])
         >>> value, lower, upper = np.array([[21.5]]), np.array([[21.0]]), np.array([[22.0]])
         >>> observed, unknown, no = np.array([21.25]), np.array([np.nan]), np.array([False])
         >>> none, identity = np.array([0]), np.array([255], np.uint64)
-        >>> one = Forecasts(none, none, issued, valid, value, lower, upper, observed, unknown, no, unknown, none, none,
-        ...                 identity)
-        >>> [(topic, payload)] = ForecastEncoder("stepahead/v1", [0.9], lambda slot: "plant/pump").encode(one)
+        >>> one = Forecasts(none, none, issued, valid, value, value[0], lower, upper, observed, unknown, no, unknown,
+        ...                 none, none, identity)
+        >>> [(topic, payload)] = ForecastEncoder(PublishSettings(), [0.9], lambda slot: "plant/pump").encode(one)
         >>> topic
         b'stepahead/v1/forecast/plant/pump'
         >>> print(payload.decode())  # doctest: +NORMALIZE_WHITESPACE
-        {"series":"plant/pump","issued_at":1760000000000,"valid_at":1760000001000,"value":21.5,"lower":21.0,"upper":22.0,"level":0.9,"observed":21.25,"anomaly":false,"status":"warming","model":0,"id":"00000000000000ff"}
+        {"series":"plant/pump","issued_at":1760000000000,"valid_at":1760000001000,"value":21.5,"mean":21.5,"lower":21.0,"upper":22.0,"level":0.9,"observed":21.25,"anomaly":false,"status":"warming","model":0,"id":"00000000000000ff"}
     """
 
-    def __init__(self, prefix: str, levels: Sequence[float], key_of: Callable[[int], str]) -> None:
-        self._prefix = prefix
-        self._levels = tuple(float(level) for level in levels)
+    def __init__(
+        self,
+        settings: PublishSettings,
+        levels: Sequence[float],
+        key_of: Callable[[int], str],
+        mqtt5: bool = False,
+        client_id: str = "stepahead",
+    ) -> None:
+        self._mode = settings.mode
+        self._topics = forecast_topics(settings, client_id)
         self._key_of = key_of
         self._names: dict[int, tuple[bytes, str]] = {}
-        self._encode_lines = msgspec.json.Encoder().encode_lines
+        self._runs = make_run_body(settings, levels) if settings.mode == "batch" else None
+        self._body = self._runs or make_body(settings, levels)
+        self._properties = _properties(settings, self._body) if mqtt5 else b""
+        self._user_properties = mqtt5 and settings.user_properties
 
-    def encode(self, forecasts: Forecasts) -> list[Row]:
-        """One (topic, payload) per forecast, in order.
+    def encode(
+        self, forecasts: Forecasts, message: SlotArray | None = None, deliveries: Sequence[Delivery] = ()
+    ) -> list[Row]:
+        """Topics and payloads, in order.
+
+        Args:
+            forecasts: of one batch.
+            message: int32[n], rising: index of the delivery that each forecast's reading came in; none = not known, and
+                where one message goes out per message in, each forecast has one of its own, on the topic of its key.
+            deliveries: those that came in.
 
         Raises:
             BrokenLawError: a number other than `error` is not finite.
         """
-        for column in (forecasts.value, forecasts.lower, forecasts.upper, forecasts.observed):
+        for column in (forecasts.value, forecasts.mean, forecasts.lower, forecasts.upper, forecasts.observed):
             if not np.isfinite(column).all():
                 raise BrokenLawError("a forecast that is not finite was about to be published")
         rows: list[Row] = []
+        if self._runs is not None:
+            if message is None:
+                return self._alone(forecasts, self._runs)
+            for start, ends, block in _blocks_of_runs(forecasts, message):
+                keys = [key for _, key in self._named(block)]
+                payloads = self._runs.runs(block, keys, ends)
+                first = message[start + np.array([0, *ends[:-1]])].tolist()
+                topics = [self._topics.fill(deliveries[i].topic.decode()).encode() for i in first]
+                rows += self._rows(topics, payloads, block.model[np.array(ends) - 1].tolist(), None)
+            return rows
+        if self._mode == "anomaly":
+            forecasts = forecasts[forecasts.anomaly]
         for start in range(0, len(forecasts), BLOCK):
-            rows += self._encode_block(forecasts[start : start + BLOCK])
+            block = forecasts[start : start + BLOCK]
+            named = self._named(block)
+            keys = [key for _, key in named]
+            payloads = self._body.each(block, keys)
+            if self._properties:
+                rows += self._rows([topic for topic, _ in named], payloads, block.model.tolist(), keys)
+            else:
+                rows += [(topic, payload) for (topic, _), payload in zip(named, payloads, strict=True)]
         return rows
 
-    def _encode_block(self, forecasts: Forecasts) -> list[Row]:
-        slots: list[int] = forecasts.series.tolist()
-        names = self._names
-        try:
-            named = [names[slot] for slot in slots]
-        except KeyError:
-            self._name(slots)
-            named = [names[slot] for slot in slots]
-        digits = forecasts.id.astype(">u8").tobytes().hex()
-        messages = list(
-            map(
-                _Message,
-                [key for _, key in named],
-                (forecasts.issued_at_ns // 1_000_000).tolist(),
-                (forecasts.valid_at_ns // 1_000_000).tolist(),
-                forecasts.value[:, 0].tolist(),
-                forecasts.lower[:, 0].tolist(),
-                forecasts.upper[:, 0].tolist(),
-                repeat(self._levels[0]),
-                forecasts.observed.tolist(),
-                _errors(forecasts.error),
-                forecasts.anomaly.tolist(),
-                [STATUS_NAMES[code] for code in forecasts.status.tolist()],
-                forecasts.model.tolist(),
-                [digits[i : i + 16] for i in range(0, len(digits), 16)],
-            )
-        )
-        self._add_more(messages, forecasts)
-        payloads = self._encode_lines(messages).split(b"\n")
-        return [(topic, payload) for (topic, _), payload in zip(named, payloads, strict=False)]
+    def _alone(self, forecasts: Forecasts, body: RunBody) -> list[Row]:
+        """A batch of one for each forecast."""
+        keys = [key for _, key in self._named(forecasts)]
+        payloads = body.runs(forecasts, keys, range(1, len(forecasts) + 1))
+        topics = [self._topics.fill(escape_key(key)).encode() for key in keys]
+        return list(self._rows(topics, payloads, forecasts.model.tolist(), keys))
+
+    def _rows(
+        self, topics: list[bytes], payloads: list[bytes], models: list[int], keys: list[str] | None
+    ) -> Iterator[Row]:
+        """Topics and payloads, with properties where there are any."""
+        same = self._properties
+        if not same:
+            return zip(topics, payloads, strict=True)
+        if not self._user_properties:
+            return zip(topics, payloads, repeat(same), strict=False)
+        of_model = {model: same + user_property("model", str(model)) for model in set(models)}
+        several = [of_model[model] for model in models]
+        if keys is not None:
+            several = [some + user_property("series", key) for some, key in zip(several, keys, strict=True)]
+        return zip(topics, payloads, several, strict=True)
 
     def forget(self) -> None:
         """Forget every key: for when slots were given to other series."""
         self._names.clear()
 
-    def _name(self, slots: Sequence[int]) -> None:
-        for slot in slots:
-            if slot not in self._names:
-                key = self._key_of(slot)
-                self._names[slot] = (forecast_topic(self._prefix, key).encode(), key)
-
-    def _add_more(self, messages: list[_Message], forecasts: Forecasts) -> None:
-        if forecasts.value.shape[1] > 1:
-            for message, path in zip(messages, forecasts.value.tolist(), strict=True):
-                message.path = path
-        if len(self._levels) > 1:
-            bounds = zip(messages, forecasts.lower.tolist(), forecasts.upper.tolist(), strict=True)
-            for message, lower, upper in bounds:
-                message.intervals = list(map(_Interval, self._levels, lower, upper))
+    def _named(self, forecasts: Forecasts) -> list[tuple[bytes, str]]:
+        """Topic and key of each row."""
+        slots: list[int] = forecasts.series.tolist()
+        names = self._names
+        try:
+            return [names[slot] for slot in slots]
+        except KeyError:
+            for slot in slots:
+                if slot not in names:
+                    key = self._key_of(slot)
+                    names[slot] = (self._topics.fill(key).encode() if self._mode != "batch" else b"", key)
+            return [names[slot] for slot in slots]
 
 
-def _errors(error: FloatArray) -> list[float | UnsetType]:
-    errors: list[float | UnsetType] = error.tolist()
-    for i in np.flatnonzero(~np.isfinite(error)).tolist():
-        errors[i] = UNSET
-    return errors
+def _blocks_of_runs(forecasts: Forecasts, message: SlotArray) -> Iterator[tuple[int, list[int], Forecasts]]:
+    """Whole runs of forecasts of one message, about `BLOCK` at once: first row, ends of the runs in it, the rows."""
+    ends = [*(np.flatnonzero(np.diff(message)) + 1).tolist(), len(message)] if len(message) else []
+    start, inside = 0, []
+    for end in ends:
+        inside.append(end - start)
+        if end - start >= BLOCK or end == len(message):
+            yield start, inside, forecasts[start:end]
+            start, inside = end, []
+
+
+class Topics(Protocol):
+    """The topics that forecasts go out on."""
+
+    covers: OwnTopics
+
+    def fill(self, part: str) -> str:
+        """The topic of a series, or of a message that came in."""
+
+
+def forecast_topics(settings: PublishSettings, client_id: str = "stepahead") -> Topics:
+    """The topics that forecasts go out on.
+
+    Raises:
+        SettingsError: `publish.topic` cannot be used.
+    """
+    if settings.format == "sparkplug":
+        return device_topics(settings, client_id)
+    if settings.mode == "batch":
+        return TopicTemplate(settings.topic or TOPICS["batch"], settings.prefix, "topic")
+    return TopicTemplate(settings.topic or TOPICS["each"], settings.prefix, "series")
+
+
+def device_topics(settings: PublishSettings, client_id: str) -> DeviceTopics:
+    """The topics of us as a Sparkplug edge node."""
+    node = settings.sparkplug_node or re.sub("[/+#]", "_", client_id)
+    return DeviceTopics(settings.sparkplug_group, node)
+
+
+def _properties(settings: PublishSettings, body: Body) -> bytes:
+    """The MQTT 5 properties that all messages share."""
+    properties = content_type(body.content_type)
+    if settings.expiry_s:
+        properties += message_expiry(settings.expiry_s)
+    if settings.user_properties:
+        properties += user_property("schema", SCHEMA)
+    return properties
+
+
+def make_body(settings: PublishSettings, levels: Sequence[float]) -> Body:
+    """The form of the payloads.
+
+    Raises:
+        SettingsError: `publish.payload` cannot be used.
+    """
+    return SparkplugBody() if settings.format == "sparkplug" else make_run_body(settings, levels)
+
+
+def make_run_body(settings: PublishSettings, levels: Sequence[float]) -> RunBody:
+    """The form of payloads of one forecast or of several; for Sparkplug, which has none, the settings refuse batches.
+
+    Raises:
+        SettingsError: `publish.payload` cannot be used.
+    """
+    if settings.payload is not None:
+        return TemplateBody(settings.payload, levels)
+    if settings.layout == "columns":
+        return ColumnsBody(levels)
+    if settings.format == "senml":
+        return SenmlBody()
+    if settings.format == "line":
+        return LineProtocolBody()
+    return JsonBody(levels)
 
 
 def status_topic(prefix: str) -> str:

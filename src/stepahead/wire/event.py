@@ -14,6 +14,7 @@ class EventKind(StrEnum):
     REFUSED = "refused"
     SUBSCRIBED = "subscribed"
     CLIENT = "client"
+    PUBLISH_REFUSED = "publish_refused"
 
 
 @dataclass(frozen=True, slots=True)

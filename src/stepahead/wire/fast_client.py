@@ -7,6 +7,7 @@ that are not public, so it is used with the versions it was tested with and no o
 import struct
 import time
 from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 from paho.mqtt.client import MQTTMessageInfo
 from paho.mqtt.enums import MQTTErrorCode
@@ -15,6 +16,7 @@ from paho.mqtt.packettypes import PacketTypes
 from stepahead.contract.settings import BrokerSettings
 from stepahead.wire.delivery import Will
 from stepahead.wire.frames import FrameReader, publish_head
+from stepahead.wire.properties import prefixed, topic_alias
 from stepahead.wire.stock_client import Row, StockClient
 
 __all__ = ["TESTED_WITH", "FastClient"]
@@ -22,6 +24,8 @@ __all__ = ["TESTED_WITH", "FastClient"]
 TESTED_WITH = frozenset({"2.2.0"})
 READ_BYTES = 65_536
 IDENTIFIERS = 65_535
+Packet: TypeAlias = tuple[bytes, bytes, bool, bytes]
+"""Topic, payload, whether it is retained, MQTT 5 properties."""
 
 
 class FastClient(StockClient):
@@ -30,16 +34,21 @@ class FastClient(StockClient):
     name = "fast"
 
     def __init__(
-        self, settings: BrokerSettings, will: Will | None = None, wall_ns: Callable[[], int] = time.time_ns
+        self,
+        settings: BrokerSettings,
+        will: Will | Callable[[], Will] | None = None,
+        wall_ns: Callable[[], int] = time.time_ns,
+        clean: bool = False,
     ) -> None:
         # Before paho's constructor, whose destructor may run when it raises.
         self._chunks: list[bytes] = []
         self._sending = memoryview(b"")
-        self._packets: dict[int, tuple[bytes, bytes, bool]] = {}
+        self._packets: dict[int, Packet] = {}
+        self._aliases: dict[bytes, int] = {}
         self._unsent_count = 0
         self._unsent_bytes = 0
         self._reader = FrameReader(settings.protocol == "5", settings.max_payload_bytes)
-        super().__init__(settings, will, wall_ns)
+        super().__init__(settings, will, wall_ns, clean)
 
     @property
     def in_flight(self) -> int:
@@ -54,32 +63,31 @@ class FastClient(StockClient):
     @property
     def waiting_bytes(self) -> int:
         """Topic and payload bytes of the messages in flight and unsent."""
-        return sum(len(topic) + len(payload) for topic, payload, _ in self._packets.values()) + self._unsent_bytes
+        return sum(len(topic) + len(payload) for topic, payload, *_ in self._packets.values()) + self._unsent_bytes
 
     def publish_rows(self, rows: Sequence[Row], qos: int, retain: bool) -> None:
         """Queue messages; they leave in one write with everything else."""
+        rows = self.sendable(rows)
         if qos:
             packets, identifier = self._packets, self._last_mid
-            for topic, payload in rows:
+            for row in rows:
                 identifier = identifier % IDENTIFIERS + 1
                 while identifier in packets:
                     identifier = identifier % IDENTIFIERS + 1
-                packets[identifier] = (topic, payload, retain)
-                self._queue_publish(identifier, topic, payload, retain, 0)
+                packets[identifier] = packet = (row[0], row[1], retain, row[2] if len(row) == 3 else b"")
+                self._queue_publish(identifier, packet, 0)
             self._last_mid = identifier
             return
-        chunks, mqtt5, first = self._chunks, self._mqtt5, 0x30 | retain
-        for topic, payload in rows:
-            chunks += (
-                (publish_head(first, len(topic), len(payload) + mqtt5), topic, b"\0", payload)
-                if mqtt5
-                else (
-                    publish_head(first, len(topic), len(payload)),
-                    topic,
-                    payload,
-                )
-            )
+        chunks, first = self._chunks, 0x30 | retain
+        for row in rows:
+            topic, payload = row[0], row[1]
             self._unsent_bytes += len(topic) + len(payload)
+            if self._mqtt5:
+                topic, properties = self._with_properties(topic, row[2] if len(row) == 3 else b"")
+                head = publish_head(first, len(topic), len(payload) + len(properties))
+                chunks += (head, topic, properties, payload)
+            else:
+                chunks += (publish_head(first, len(topic), len(payload)), topic, payload)
         self._unsent_count += len(rows)
 
     def acknowledge(self, identifiers: Sequence[int]) -> None:
@@ -137,6 +145,7 @@ class FastClient(StockClient):
         self._chunks.clear()
         self._sending = memoryview(b"")
         self._reader.reset()
+        self._aliases.clear()  # they are of one connection (MQTT 5 §3.3.2.3.4)
         return super().reconnect()
 
     def forget_unsent(self) -> int:
@@ -147,7 +156,8 @@ class FastClient(StockClient):
     def _take_apart(self, data: bytes) -> MQTTErrorCode:
         for first, body in self._reader.feed(data, self.inbox, self._packets, self.epoch << 16, self._wall_ns()):
             if first & 0xF0 == 0x40:  # a PUBACK with a reason code
-                self.refused += body[2] >= 0x80
+                if body[2] >= 0x80:
+                    self.refused[body[2]] += 1
                 continue
             code = self._hand_to_paho(first, body)
             if code or self._sock is None:
@@ -174,18 +184,33 @@ class FastClient(StockClient):
         code = super()._handle_connack()
         if code == MQTTErrorCode.MQTT_ERR_SUCCESS:
             # Before anything new: what the broker has not acknowledged, in its old order, as a repetition (DUP).
-            for identifier, (topic, payload, retain) in self._packets.items():
-                self._queue_publish(identifier, topic, payload, retain, 8)
+            for identifier, packet in self._packets.items():
+                self._queue_publish(identifier, packet, 8)
         return code
 
-    def _queue_publish(self, identifier: int, topic: bytes, payload: bytes, retain: bool, dup: int) -> None:
-        mqtt5 = self._mqtt5
-        self._chunks += (
-            publish_head(0x32 | dup | retain, len(topic), len(payload) + 2 + mqtt5),
-            topic,
-            identifier.to_bytes(2, "big") + b"\0" if mqtt5 else identifier.to_bytes(2, "big"),
-            payload,
-        )
+    def _queue_publish(self, identifier: int, packet: Packet, dup: int) -> None:
+        topic, payload, retain, properties = packet
+        behind_topic = identifier.to_bytes(2, "big")
+        if self._mqtt5:
+            topic, properties = self._with_properties(topic, properties)
+            behind_topic += properties
+        rest_bytes = len(behind_topic) + len(payload)
+        self._chunks += (publish_head(0x32 | dup | retain, len(topic), rest_bytes), topic, behind_topic, payload)
+
+    def _with_properties(self, topic: bytes, properties: bytes) -> tuple[bytes, bytes]:
+        """The topic, or nothing where an alias stands for it, and the properties behind their length.
+
+        The first topics get the aliases that there are: a broker that allows a handful would forget one topic for
+        the next all the time if the newest got them.
+        """
+        if self.alias_maximum:
+            number = self._aliases.get(topic)
+            if number is not None:
+                return b"", prefixed(properties + topic_alias(number))
+            if len(self._aliases) < self.alias_maximum:
+                number = self._aliases[topic] = len(self._aliases) + 1
+                return topic, prefixed(properties + topic_alias(number))
+        return topic, prefixed(properties) if properties else b"\0"
 
     def _packet_queue(
         self, command: int, packet: bytes | bytearray, mid: int, qos: int, info: MQTTMessageInfo | None = None

@@ -4,7 +4,7 @@ import struct
 from collections.abc import Iterator, MutableMapping, MutableSequence
 from typing import Any
 
-from stepahead.wire.delivery import Delivery
+from stepahead.wire.delivery import AnnotatedDelivery, Delivery
 
 __all__ = ["FrameReader", "publish_head"]
 
@@ -88,7 +88,7 @@ class FrameReader:
             inbox: QoS 0 and 1 messages are appended.
             unacknowledged: identifiers that the broker acknowledges are removed.
             epoch: added to packet identifiers to make tokens.
-            received_ns: stamped on the messages.
+            received_ns: stamped on the first message, and a nanosecond more on each that follows.
 
         Yields:
             First byte and body of every other packet, and of every PUBACK with a reason code, in order.
@@ -129,7 +129,7 @@ class FrameReader:
                 if length < 3 or first & 6 > 2:
                     self.malformed = True  # no room for a topic, or QoS 2, which we never subscribe to
                     return
-                # The topic and, with QoS 1, the identifier; then, in MQTT 5, properties, of which we use none.
+                # The topic and, with QoS 1, the identifier; then, in MQTT 5, properties.
                 at = body + 2 + (data[body] << 8 | data[body + 1])
                 topic = data[body + 2 : at]
                 token = 0
@@ -140,11 +140,19 @@ class FrameReader:
                         return
                     token = epoch | data[at - 2] << 8 | data[at - 1]
                 if mqtt5:
+                    before = at
                     at = self._after_properties(data, at, stop)
+                    if 1 < at - before <= stop - before and topic:
+                        message = _new(AnnotatedDelivery, (topic, data[at:stop], first & 15, token, received_ns))
+                        message.properties = data[before:at]
+                        append(message)
+                        start = stop
+                        continue
                 if at > stop or not topic:
                     self.malformed = True
                     return
                 append(_new(Delivery, (topic, data[at:stop], first & 15, token, received_ns)))
+                received_ns += 1  # or the second of two readings without a time of their own would be a repetition
             elif first == 0x40 and length >= 2:
                 unacknowledged.pop(data[body] << 8 | data[body + 1], None)
                 if length > 2:

@@ -16,7 +16,8 @@ class KeyTemplate:
     """Fills a template such as `{site}/{/sensor}`.
 
     In braces stand `topic`, `field` (path of the field, `value` where the payload is but a number), the name of a
-    capture of the topic filter, or a field name or JSON pointer into the reading, then into the whole payload.
+    capture of the topic filter, or a field name or JSON pointer into the reading, then into the whole payload. Where
+    an object stands, such as Telegraf's `tags`, its names and values are put in, as `host=edge,region=eu`.
     A template without `{field}` gets `/{field}` at its end for every field but the value itself: two quantities of
     one payload never share a series.
 
@@ -60,6 +61,8 @@ class KeyTemplate:
                 part = resolve(pointer, element)
                 if part is MISSING:
                     part = resolve(pointer, document)
+                if isinstance(part, dict):
+                    part = ",".join(f"{name}={part[name]}" for name in sorted(part))
                 if isinstance(part, bool) or not isinstance(part, str | int | float):
                     return None
                 filled.append(str(part))

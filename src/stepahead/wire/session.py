@@ -3,7 +3,7 @@
 import random
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from stepahead.contract.settings import BrokerSettings
@@ -25,6 +25,12 @@ class Pending(NamedTuple):
     bytes: int
 
 
+class _Waiting(NamedTuple):
+    row: Row
+    qos: int
+    retain: bool
+
+
 class Session:
     """A persistent MQTT session, to be pulled by one thread.
 
@@ -41,12 +47,14 @@ class Session:
     Args:
         settings: where to connect, as whom, and how.
         filters: MQTT topic filters; subscribed to at the first connection and whenever the broker lost our session.
-        will: what the broker publishes when we vanish.
+        will: what the broker publishes when we vanish; a function is asked anew for each connection.
         on_event: told of every change; called inside `receive`, `flush` and `close`.
         clock: monotonic seconds.
         sleep: waits while there is no connection.
         jitter: draws from [0, 1) for the pauses between attempts.
         wall_ns: UTC nanoseconds since 1970, stamped on deliveries.
+        optional: further filters, which the broker may refuse without harm.
+        clean: begin with an empty session and leave none behind, instead of keeping one.
 
     Example:
         >>> session = Session(BrokerSettings(url="mqtt://127.0.0.1:1"), ["sensors/#"], None, print)
@@ -59,17 +67,19 @@ class Session:
         self,
         settings: BrokerSettings,
         filters: Sequence[str],
-        will: Will | None,
+        will: Will | Callable[[], Will] | None,
         on_event: Callable[[SessionEvent], None],
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
         jitter: Callable[[], float] = random.random,
         wall_ns: Callable[[], int] = time.time_ns,
+        optional: Sequence[str] = (),
+        clean: bool = False,
     ) -> None:
         address = parse_address(settings.url)
         self._settings = settings
         self._clock = clock
-        self._client = make_client(settings, will, wall_ns, on_event)
+        self._client = make_client(settings, will, wall_ns, on_event, clean=clean)
         self._connection = Connection(
             self._client,
             f"{address.host}:{address.port}",
@@ -78,8 +88,12 @@ class Session:
             on_event,
             clock,
             sleep,
+            settings.session_expiry_s,
+            optional,
         )
-        self._backlog: deque[tuple[bytes, bytes, int, bool]] = deque()
+        # What waits for room, in the order in which it was handed over: messages, and acknowledgements behind them.
+        self._backlog: deque[_Waiting | Sequence[Delivery]] = deque()
+        self._backlog_messages = 0
         self._backlog_bytes = 0
         # The broker holds at most 65,535 unacknowledged messages with us: no more can stand before its answers.
         self._inbox_bound = settings.queue_messages + 65_535
@@ -106,17 +120,34 @@ class Session:
         return self._client.socket()
 
     @property
-    def pending_out(self) -> Pending:
+    def waiting_out(self) -> int:
         """Messages published but not yet acknowledged (QoS 1) or not yet taken by the kernel (QoS 0)."""
-        client = self._client
-        waiting = client.in_flight + client.unsent + len(self._backlog)
-        size = client.waiting_bytes + self._backlog_bytes
-        return Pending(waiting, size)
+        return self._client.in_flight + self._client.unsent + self._backlog_messages
+
+    @property
+    def pending_out(self) -> Pending:
+        """As `waiting_out`, and their bytes."""
+        return Pending(self.waiting_out, self._client.waiting_bytes + self._backlog_bytes)
+
+    @property
+    def congested(self) -> bool:
+        """Whether so much waits for the broker that `receive` gives nothing."""
+        return self.waiting_out >= self._settings.queue_messages
 
     @property
     def refused_out(self) -> int:
         """Messages of ours that the broker acknowledged with an error (MQTT 5 says so, 3.1.1 is silent)."""
-        return self._client.refused
+        return self._client.refused.total()
+
+    @property
+    def limits(self) -> Mapping[str, int]:
+        """What the broker said of itself in its CONNACK (MQTT 5 §3.2.2.3), by name; MQTT 3.1.1 says nothing."""
+        return self._connection.limits
+
+    @property
+    def granted(self) -> tuple[int, ...]:
+        """QoS that the broker granted each filter at the last subscription; empty before the first."""
+        return self._connection.granted
 
     def receive(self, timeout_s: float, max_messages: int) -> list[Delivery]:
         """Wait for messages; also connects, reconnects, writes what is queued and keeps the connection alive.
@@ -156,7 +187,7 @@ class Session:
         The bound is the caller's: `receive` gives nothing new while too much is pending.
 
         Args:
-            rows: topics and payloads.
+            rows: topics, payloads and MQTT 5 properties.
             qos: 0 or 1; a QoS 1 message is sent again after a lost connection until it is acknowledged.
             retain: whether the broker keeps the message for later subscribers.
         """
@@ -167,17 +198,28 @@ class Session:
             and (not qos or client.in_flight + len(rows) <= self._connection.window)
         ):
             client.publish_rows(rows, qos, retain)
+            self._connection.spoke |= not qos
             self._connection.write()
             return
-        self._backlog.extend((topic, payload, qos, retain) for topic, payload in rows)
-        self._backlog_bytes += sum(len(topic) + len(payload) for topic, payload in rows)
+        self._backlog.extend(_Waiting(row, qos, retain) for row in rows)
+        self._backlog_messages += len(rows)
+        self._backlog_bytes += sum(len(row[0]) + len(row[1]) for row in rows)
         self._drain_backlog()
 
     def acknowledge(self, deliveries: Sequence[Delivery]) -> None:
         """Acknowledge QoS 1 deliveries, in the order in which they were received (MQTT 3.1.1 §4.6).
 
-        Deliveries of an earlier connection are passed over: the broker delivers them again.
+        An acknowledgement never overtakes what was published before it: when messages wait here, for the broker's
+        Receive Maximum or for a connection, it waits behind them, so that the broker owes us the reading for as long
+        as it has not been sent the forecast. Deliveries of an earlier connection are passed over: the broker
+        delivers them again.
         """
+        if self._backlog:
+            self._backlog.append(deliveries)
+        else:
+            self._acknowledge(deliveries)
+
+    def _acknowledge(self, deliveries: Sequence[Delivery]) -> None:
         epoch = self._client.epoch
         identifiers = [
             message.token & 0xFFFF for message in deliveries if message.flags & 6 and message.token >> 16 == epoch
@@ -213,16 +255,11 @@ class Session:
         return safe
 
     def _deliverable(self) -> bool:
-        return self.connected and bool(self._client.inbox) and not self._congested()
-
-    def _congested(self) -> bool:
-        client = self._client
-        waiting = client.in_flight + client.unsent + len(self._backlog)
-        return waiting >= self._settings.queue_messages
+        return self.connected and bool(self._client.inbox) and not self.congested
 
     def _advance(self, wait_s: float, limit: int) -> None:
         """One turn of the connection; then what waited for room goes out."""
-        if self._congested():
+        if self.congested:
             limit = self._inbox_bound
             self._watch_for_stall(len(self._client.inbox) >= limit)
         self._connection.turn(wait_s, limit)
@@ -241,12 +278,18 @@ class Session:
     def _drain_backlog(self) -> None:
         if not self._backlog or not self.connected:
             return
-        client = self._client
-        while self._backlog:
-            topic, payload, qos, retain = self._backlog[0]
-            if qos and client.in_flight >= self._connection.window:
+        client, backlog = self._client, self._backlog
+        while backlog:
+            first = backlog[0]
+            if not isinstance(first, _Waiting):
+                backlog.popleft()
+                self._acknowledge(first)
+                continue
+            if first.qos and client.in_flight >= self._connection.window:
                 break
-            self._backlog.popleft()
-            self._backlog_bytes -= len(topic) + len(payload)
-            client.publish_rows([(topic, payload)], qos, retain)
+            backlog.popleft()
+            self._backlog_messages -= 1
+            self._backlog_bytes -= len(first.row[0]) + len(first.row[1])
+            client.publish_rows([first.row], first.qos, first.retain)
+            self._connection.spoke |= not first.qos
         self._connection.write()

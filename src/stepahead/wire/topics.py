@@ -1,13 +1,12 @@
 """Topics and topic filters: parsed, matched, captured, compared, and made for our output."""
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from urllib.parse import quote, unquote
 
 from stepahead.contract.errors import SettingsError
 
-__all__ = ["TopicFilter", "forecast_topic", "overlaps", "own_output_error", "parse_filter", "series_of_topic"]
+__all__ = ["TopicFilter", "escape_key", "forecast_topic", "overlaps", "parse_filter", "series_of_topic"]
 
 NAME = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}\Z")
 MAX_BYTES = 65_535
@@ -127,21 +126,6 @@ def overlaps(one: TopicFilter, other: TopicFilter) -> bool:
     return len(a) == len(b) or longer[min(len(a), len(b)) :] == ("#",)
 
 
-def own_output_error(filters: Iterable[TopicFilter], prefix: str) -> str | None:
-    """What is wrong when we would hear our own forecasts; None when we would not.
-
-    Example:
-        >>> own_output_error([parse_filter("#")], "stepahead/v1")
-        "topic filter '#' also matches our own output 'stepahead/v1/#': subscribe to less, or change publish.prefix"
-    """
-    ours = parse_filter(f"{prefix}/#")
-    for name in filters:
-        if overlaps(name, ours):
-            also = f"topic filter {name.text!r} also matches our own output {ours.text!r}"
-            return f"{also}: subscribe to less, or change publish.prefix"
-    return None
-
-
 def forecast_topic(prefix: str, key: str) -> str:
     """The topic on which the forecasts of a series are published; legal for every key, and reversible.
 
@@ -153,12 +137,17 @@ def forecast_topic(prefix: str, key: str) -> str:
         >>> series_of_topic("stepahead/v1", "stepahead/v1/forecast/%2Fplant/pump%237/temperature")
         '/plant/pump#7/temperature'
     """
+    return f"{prefix}/forecast/{escape_key(key)}"
+
+
+def escape_key(key: str) -> str:
+    """The key as it stands in a topic; `urllib.parse.unquote` undoes it."""
     body = ESCAPED.sub(lambda found: quote(found[0], safe=""), key)
     inner = body.strip("/")
     if len(inner) < len(body):
         lead = len(body) - len(body.lstrip("/"))
         body = "%2F" * lead + inner + "%2F" * (len(body) - lead - len(inner))
-    return f"{prefix}/forecast/{body}"
+    return body
 
 
 def series_of_topic(prefix: str, topic: str) -> str:

@@ -19,6 +19,7 @@ import msgspec
 
 from stepahead.contract.reasons import Reason
 from stepahead.contract.settings import SubscriptionSettings
+from stepahead.wire.formats.choice import FieldChoice
 from stepahead.wire.formats.number import SWITCH
 from stepahead.wire.formats.pointer import MISSING, Pointer, parse_pointer, resolve
 
@@ -60,13 +61,15 @@ class Found(NamedTuple):
         field: path of the field, joined by "/"; "" for the value itself.
         raw: what stands there.
         time: what stands where the time should be, or `MISSING`.
-        element: the object or array of the reading, in which key pointers are looked up first.
+        element: the object or array of the reading, in which pointers are looked up first.
+        unit: unit that the format itself names, if it does.
     """
 
     field: str
     raw: object
     time: object
     element: object
+    unit: str | None = None
 
 
 class Shape(NamedTuple):
@@ -132,11 +135,12 @@ class JsonMapping:
         self._value = None if settings.value is None else parse_pointer(settings.value)
         self._time: Pointer | None = None if settings.time is None else parse_pointer(settings.time)
         self._readings = None if settings.readings is None else parse_pointer(settings.readings)
-        self._only = frozenset(settings.only)
-        self._ignore = frozenset(settings.ignore)
+        self._choice = FieldChoice.of(settings)
+        self._wanted = self._choice.wanted
+        self._judged = settings.quality is not None or settings.unit_at is not None
         self._booleans = settings.booleans
         self._is_time = is_time
-        self._value_names = () if self._only else tuple(n for n in VALUE_NAMES if n not in self._ignore)
+        self._value_names = () if self._choice.limited else tuple(n for n in VALUE_NAMES if self._wanted(n))
 
     def find(self, document: object, found: list[Found]) -> Reason | None:
         """Append the readings of a document in order; a reason when a part of it nests too deeply."""
@@ -154,7 +158,8 @@ class JsonMapping:
     def shape(self, document: dict[str, object]) -> Shape | None:
         """The shape of a flat object; None when objects with the same names may have to be read differently."""
         pointers = (self._value or ("",), self._time or ("",))
-        if self._readings is not None or self._booleans or any(len(pointer) > 1 for pointer in pointers):
+        nested = any(len(pointer) > 1 for pointer in pointers)
+        if self._readings is not None or self._booleans or self._judged or nested:
             return None
         time_name, _ = self._time_of(document)
         if time_name is None and (self._time or not AMBIGUOUS_TIME_NAME_SET.isdisjoint(document)):
@@ -168,9 +173,9 @@ class JsonMapping:
         fields = [
             (name, name, self._is_quantity(raw))
             for name, raw in document.items()
-            if self._wanted(name) and (name in self._only or (name != time_name and name not in TIME_NAME_SET))
+            if self._wanted(name) and (self._choice.asked(name) or (name != time_name and name not in TIME_NAME_SET))
         ]
-        if self._only and not all(number for _, _, number in fields):
+        if self._choice.limited and not all(number for _, _, number in fields):
             return None  # what was asked for by name and is no number is counted, not passed over
         return Shape(time_name, tuple(fields))
 
@@ -231,12 +236,12 @@ class JsonMapping:
             if kind is dict:
                 if not depth:
                     return Reason.TOO_DEEP
-                if field not in self._ignore:
+                if not self._choice.ignored(field):
                     deeper = self._fields(raw, f"{field}/", None, time, element, found, depth - 1)  # type: ignore[arg-type]
                     reason = deeper or reason
-            elif self._is_quantity(raw) or field in self._only:
-                usual_time = not path and (name == time_name or name in TIME_NAME_SET) and field not in self._only
-                if not usual_time and self._wanted(field):
+            elif self._is_quantity(raw) or self._choice.asked(field):
+                usual_time = not path and (name == time_name or name in TIME_NAME_SET)
+                if self._wanted(field) and (not usual_time or self._choice.asked(field)):
                     found.append(Found(field, raw, time, element))
         return reason
 
@@ -245,9 +250,6 @@ class JsonMapping:
         if kind is float or kind is int:
             return True
         return self._booleans and (kind is bool or (kind is str and raw.lower() in SWITCH))  # type: ignore[attr-defined]
-
-    def _wanted(self, field: str) -> bool:
-        return field not in self._ignore and (not self._only or field in self._only)
 
     def _time_of(self, element: dict[str, object]) -> tuple[str | None, object]:
         if self._time is not None:

@@ -1,13 +1,29 @@
 """A number, wherever it stands: a whole payload, a JSON number, or text."""
 
 import math
+import re
 
 from stepahead.contract.reasons import Reason
 
-__all__ = ["read_number", "read_value"]
+__all__ = ["read_number", "read_value", "split_unit"]
 
+WITH_UNIT = re.compile(
+    r"([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*([^\W\d_]|[^\w\s.,;:+\-\"'])(.{0,15})\Z", re.ASCII
+)
+"""A number, and a unit of at most 16 characters, which begins with no digit and no punctuation of numbers."""
 SWITCH = {"on": 1.0, "off": 0.0, "true": 1.0, "false": 0.0}
 NOT_FINITE = frozenset({"nan", "inf", "infinity"})
+
+
+def split_unit(text: str) -> tuple[str, str | None]:
+    """Part text into a number and the unit behind it; the unit is None where none stands.
+
+    Example:
+        >>> split_unit("21.5 °C"), split_unit("1e3Pa"), split_unit("-7"), split_unit("v1.2")
+        (('21.5', '°C'), ('1e3', 'Pa'), ('-7', None), ('v1.2', None))
+    """
+    found = WITH_UNIT.match(text.strip())
+    return (found[1], (found[2] + found[3]).strip()) if found else (text, None)
 
 
 def read_number(text: str, booleans: bool = False) -> float | Reason:

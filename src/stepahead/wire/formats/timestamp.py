@@ -1,7 +1,7 @@
 """Time as sensors write it, to UTC nanoseconds."""
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from typing import Literal, TypeAlias
 
 __all__ = ["DAY_NS", "EARLIEST_NS", "TimeUnit", "read_time"]
@@ -20,12 +20,13 @@ FRACTION = re.compile(r"(.*[:\d])[.,](\d+)(.*)\Z", re.DOTALL)
 LONGEST = 64
 
 
-def read_time(raw: object, unit: TimeUnit = "auto") -> int | None:
+def read_time(raw: object, unit: TimeUnit = "auto", zone: tzinfo = UTC) -> int | None:
     """Read a time of any usual form.
 
     Args:
-        raw: a number, or text that holds a number or an ISO 8601 date and time; without a zone it is UTC.
+        raw: a number, or text that holds a number or an ISO 8601 date and time.
         unit: unit of a number; "auto" decides by magnitude, right for times from 1973 on.
+        zone: of text that names none; an hour that comes twice is its first, one that never comes is moved on.
 
     Returns:
         UTC nanoseconds since 1970; None when it is no time. Whether it is plausible is not asked here.
@@ -39,7 +40,7 @@ def read_time(raw: object, unit: TimeUnit = "auto") -> int | None:
     """
     kind = type(raw)
     if kind is str:
-        return _read_text(raw, unit)  # type: ignore[arg-type]
+        return _read_text(raw, unit, zone)  # type: ignore[arg-type]
     if kind is int:
         return _from_int(raw, unit)  # type: ignore[arg-type]
     if kind is float:
@@ -71,7 +72,7 @@ def _from_float(amount: float, unit: TimeUnit) -> int | None:
     return round(amount * per_unit)
 
 
-def _read_text(text: str, unit: TimeUnit) -> int | None:
+def _read_text(text: str, unit: TimeUnit, zone: tzinfo) -> int | None:
     text = text.strip()
     if len(text) > LONGEST:
         return None
@@ -87,12 +88,12 @@ def _read_text(text: str, unit: TimeUnit) -> int | None:
     nanoseconds = 0
     if ("." in text or "," in text) and (found := FRACTION.match(text)):
         # datetime holds microseconds; the digits below them are kept aside.
-        whole, digits, zone = found.groups()
+        whole, digits, offset = found.groups()
         nanoseconds = int(digits[:9].ljust(9, "0"))
-        text = whole + zone
+        text = whole + offset
     try:
         moment = datetime.fromisoformat(text)
-        since = (moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment) - EPOCH
+        since = (moment.replace(tzinfo=zone) if moment.tzinfo is None else moment) - EPOCH
     except (ValueError, OverflowError):
         return None
     return (since.days * 86_400 + since.seconds) * 10**9 + since.microseconds * 1000 + nanoseconds

@@ -1,0 +1,119 @@
+"""Owners and a router in this process, and who serves what, told by hand: a cluster without Ray."""
+
+import io
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch._dynamo  # noqa: F401  # the first fine-tune would import it, for seconds
+
+from stepahead.cluster.owner import Owner
+from stepahead.cluster.router import Router
+from stepahead.cluster.sharding import ShardRule
+from stepahead.contract.settings import Settings
+from stepahead.telemetry.log import make_log
+from stepahead.wire.session import Session
+
+SECRET = b"known to all"
+
+
+class ByHand:
+    """Owners by name, and the shards that each was given."""
+
+    def __init__(self, settings: Settings, root: Path, names: str) -> None:
+        self.settings, self.root = settings, root
+        self._written = io.StringIO()
+        self.log = make_log(self._written)
+        self.owners: dict[str, Owner] = {}
+        self.wanted: dict[str, dict[int, int]] = {}
+        self.epochs = dict.fromkeys(range(settings.cluster.shards), 0)
+        for name in names:
+            self.add(name)
+        self.router = self.make_router() if settings.cluster.readings == "router" else None
+        self._stopping = False
+        self._thread = threading.Thread(target=self._route, daemon=True)
+
+    def make_router(self) -> Router:
+        settings = self.settings
+        self.session = Session(settings.broker, [each.filter for each in settings.subscriptions], None, self.log_event)
+        rule = ShardRule(settings)
+        return Router(self.session, rule, settings.cluster.shards, SECRET, settings.broker.queue_messages)
+
+    def log_text(self) -> str:
+        return self._written.getvalue()
+
+    def settled(self) -> bool:
+        """Whether nothing waits for an acknowledgement."""
+        return self.router is None or self.router.waiting == 0
+
+    def log_event(self, event: object) -> None:
+        self.log.info("router", text=str(event))
+
+    def replace_router(self) -> None:
+        """As after a kill: the old one is gone without a word, and a new one knows nothing."""
+        self.stop_routing()
+        assert self.router is not None
+        self.session.socket.close()  # as the kernel does for a killed process: no DISCONNECT
+        self.router.close(0.0)
+        self.router, self._stopping = self.make_router(), False
+        self._thread = threading.Thread(target=self._route, daemon=True)
+        self._thread.start()
+
+    def stop_routing(self) -> None:
+        self._stopping = True
+        self._thread.join()
+
+    def add(self, name: str) -> None:
+        self.owners[name] = Owner(self.settings, self.root, name, "127.0.0.1", SECRET, self.log)
+        self.wanted[name] = {}
+        self.owners[name].start()
+
+    def give(self, shard: int, name: str, take: bool = True) -> None:
+        """Give a shard to an owner, and take it from those who have it."""
+        self.epochs[shard] += 1
+        for other, wanted in self.wanted.items():
+            if take and other != name and wanted.pop(shard, None) is not None:
+                self.owners[other].attend(wanted)
+                self.until(lambda other=other: shard not in self.owners[other].attend(self.wanted[other])["shards"])
+        self.wanted[name] = self.wanted[name] | {shard: self.epochs[shard]}
+        self.owners[name].attend(self.wanted[name])
+
+    def serving(self, shard: int) -> list[str]:
+        return [name for name, owner in self.owners.items() if shard in owner.attend(self.wanted[name])["shards"]]
+
+    def until(self, condition: Callable[[], object], seconds: float = 30.0) -> None:
+        until_s = time.monotonic() + seconds
+        while not condition():
+            for owner in self.owners.values():
+                assert owner.failed is None, owner.failed
+            assert time.monotonic() < until_s, {
+                name: owner.attend(self.wanted[name]) for name, owner in self.owners.items()
+            }
+            time.sleep(0.01)
+
+    def _route(self) -> None:
+        while self.router is not None and not self._stopping:
+            self.router.direct(
+                {
+                    shard: (*self.owners[name].address, epoch)
+                    for name, wanted in list(self.wanted.items())
+                    for shard, epoch in wanted.items()
+                }
+            )
+            self.router.turn(0.02)
+
+    @contextmanager
+    def running(self) -> Iterator["ByHand"]:
+        self._thread.start()
+        if self.router is not None:  # what is said before would be heard by nobody
+            self.until(lambda: "subscribed to" in self.log_text())
+        try:
+            yield self
+        finally:
+            self.stop_routing()
+            if self.router is not None:
+                self.router.close(1.0)
+            for owner in self.owners.values():
+                assert owner.stop(20.0)

@@ -1,0 +1,67 @@
+"""Ten times what the service can do: memory has a bound, the status says how late it is, and nothing is lost.
+
+The service is made slow, so that ten times as much is no feat: it takes one message at a time and syncs it. What the
+broker holds in the end is answered by another run that may take many at once.
+"""
+
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.broker.brokers import Broker
+from tests.broker.conftest import MakePeer
+from tests.broker.running import Running
+from tests.crash.feed import NumberedFeed
+from tests.crash.memory import resident_bytes
+
+SERIES = 50
+SLOW = ("service.max_batch=1", "service.max_batch_delay_s=0", "durability.commit_interval_s=0")
+MIB = 2**20
+
+
+@pytest.mark.timeout(1800)
+def test_ten_times_too_much_is_late_and_not_lost(
+    make_peer: MakePeer, broker: Broker, topic: str, tmp_path: Path, long_form: bool
+) -> None:
+    seconds = 120 if long_form else 4
+    feed = NumberedFeed(make_peer, topic, series=SERIES)
+    ear = feed.ear
+    ours = (f"publish.prefix={topic}/out", f"broker.client_id=service-{topic}")
+    filters = (f"{topic}/in/#",)
+    with Running(tmp_path, broker.url("3.1.1"), *ours, *SLOW, filters=filters) as service:
+        ear.until_online()
+        feed.say(100)
+        feed.until_answered()
+        began = time.monotonic()
+        feed.say(200)
+        feed.until_answered()
+        sustainable = 200 / (time.monotonic() - began)
+        samples = [resident_bytes(service.pid)]
+        began, sent_before = time.monotonic(), feed.sent
+        while (passed_s := time.monotonic() - began) < seconds:
+            due = sent_before + int(10 * sustainable * passed_s)
+            feed.say(min(max(due - feed.sent, 1), 2000))
+            ear.listen_for(0.02)
+            samples.append(resident_bytes(service.pid))
+        rate = (feed.sent - sent_before) / (time.monotonic() - began)
+        ear.listen_for(1.5)
+        late = ear.statuses[-1]
+        service.process.kill()
+    print(
+        f"{rate:.0f} readings/s for {seconds} s, {rate / sustainable:.1f} times {sustainable:.0f}/s; {late['waiting']} "
+        f"waiting, lag {late['lag_s']:.1f} s; {samples[0] / MIB:.0f} MiB before, at most {max(samples) / MIB:.0f} MiB"
+    )
+    assert rate > 5 * sustainable
+    assert late["waiting"] > 5 * sustainable
+    assert late["lag_s"] > 0.3 * seconds
+    if long_form:  # the queue is full after a minute; from then on nothing grows, however much the broker holds
+        late_half = samples[len(samples) // 2 :]
+        third, last = late_half[: len(late_half) // 2], late_half[len(late_half) // 2 :]
+        print(f"{max(third) / MIB:.0f} MiB at most in the third quarter of the time, {max(last) / MIB:.0f} in the last")
+        assert max(last) < 1.02 * max(third)
+    assert max(samples) < samples[0] + (256 if long_form else 150) * MIB
+    with Running(tmp_path, broker.url("3.1.1"), *ours, filters=filters):
+        feed.until_answered(900)
+    print(f"all {feed.sent} answered")
+    feed.check()

@@ -1,0 +1,186 @@
+"""The page in a real browser: the numbers are those on MQTT, a spike is seen at once, 5,000 series do not freeze it."""
+
+import re
+import time
+from urllib.parse import quote
+
+import pytest
+from selenium import webdriver
+from selenium.webdriver.common.keys import Keys
+
+from tests.dashboard.conftest import PICTURES, READ_ROW, Plant, oven, until
+
+READ_TABLE = """
+document.querySelectorAll('details').forEach((each) => { each.open = true; });
+const tables = [...document.querySelectorAll('main table')].filter((table) => table.tBodies.length);
+return tables.map((table) => ({ name: table.getAttribute('aria-label'),
+  rows: [...table.tBodies[0].rows].map((row) => [...row.cells].map((cell) => cell.textContent)) }));
+"""
+FRAMES = """
+const done = arguments[0], times = [];
+const frame = (at) => {
+  times.push(at);
+  if (at - times[0] < 4000) requestAnimationFrame(frame);
+  else done([times.slice(1).map((t, i) => t - times[i]), performance.memory.usedJSHeapSize]);
+};
+requestAnimationFrame(frame);
+"""
+
+
+def number(text: str) -> float:
+    return float(text.replace("−", "-").replace(",", ""))
+
+
+def shown_as(text: str, value: float) -> bool:
+    """Whether a text with decimals is a value, rounded."""
+    places = len(text.partition(".")[2])
+    return places >= 1 and abs(number(text) - value) <= 0.5001 * 10**-places
+
+
+def picture(browser: webdriver.Chrome, name: str) -> None:
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    browser.save_screenshot(str(PICTURES / f"{name}.png"))
+
+
+def table(browser: webdriver.Chrome, name: str) -> list[list[str]]:
+    return next(each["rows"] for each in browser.execute_script(READ_TABLE) if each["name"] == name)
+
+
+def test_the_numbers_on_the_page_are_those_on_mqtt(fed: Plant, page: webdriver.Chrome) -> None:
+    heard = fed.forecasts["sensors/oven"]
+    last = heard[-1]
+    until(lambda: shown_as(page.execute_script(READ_ROW, "sensors/oven")["texts"][2], last["observed"]))
+    row = page.execute_script(READ_ROW, "sensors/oven")["texts"]
+    assert shown_as(row[4], last["value"]), (row, last)
+    assert shown_as(row[5], (last["upper"] - last["lower"]) / 2), (row, last)
+    picture(page, "overview")
+
+    page.get(f"{fed.page}#/series/{quote('sensors/oven', safe='')}")
+    name = "Readings and the forecasts made for them"
+    shown = until(lambda: table(page, name))
+    # On top stands the forecast of the next reading, below the newest readings with what had been forecast for them.
+    assert number(shown[0][3]) == pytest.approx(last["value"], abs=0.006)
+    for cells, reading, before in zip(shown[1:31], reversed(heard), reversed(heard[:-1]), strict=False):
+        expected = (before["upper"], before["lower"], before["value"], reading["observed"])
+        assert [number(cell) for cell in cells[1:5]] == pytest.approx(expected, abs=0.006)
+    names = [each["name"] for each in page.execute_script(READ_TABLE)]
+    assert {"Running error", "Mixture weights", "Stationarity tests", "Marks"} <= set(names)
+    weights = until(lambda: table(page, "Mixture weights"))
+    assert sum(float(cells[2].rstrip("%")) for cells in weights) == pytest.approx(100, abs=1.0)
+    assert any(cells[0] == "lstm0" for cells in weights)
+    shares = {cells[0]: float(cells[2].rstrip("%")) for cells in weights}
+    networks = sum(share for name, share in shares.items() if name.startswith("lstm"))
+
+    def newest() -> list[float]:
+        rows = table(page, "Mixture weights over time")
+        return [float(cell.rstrip("%")) for cell in rows[0][1:]] if rows else []
+
+    until(lambda: newest()[5:6] == [pytest.approx(networks, abs=0.3)])  # noted every so often, so some time after
+    assert sum(newest()) == pytest.approx(100, abs=0.5)
+    tests = until(lambda: table(page, "Stationarity tests"))
+    assert all(0 <= float(p) <= 1 for cells in tests for p in cells[1:])
+    assert "order" in page.find_element("tag name", "main").text
+    picture(page, "series")
+    page.execute_script("document.querySelectorAll('details').forEach((each) => { each.open = false; })")
+    page.execute_script("scrollTo(0, document.body.scrollHeight)")
+    picture(page, "series-below")
+
+
+def test_a_spike_is_marked_within_two_seconds(fed: Plant, page: webdriver.Chrome) -> None:
+    began = time.monotonic()
+    fed.publish({"oven": 260.0})
+    assert fed.forecasts["sensors/oven"][-1]["anomaly"] is True
+    heard_s = time.monotonic() - began
+    until(lambda: "flagged" in page.execute_script(READ_ROW, "sensors/oven")["kind"])
+    took_s = time.monotonic() - began
+    assert took_s - heard_s < 2.0, f"marked {took_s:.2f} s after it was published, forecast after {heard_s:.2f} s"
+    assert re.match(r"\([1-9]\d*\) ", page.title)  # how many are flagged; another may be by chance
+    assert (
+        page.execute_script("return document.querySelector('#series tbody tr').cells[1].textContent") == "sensors/oven"
+    )
+    picture(page, "spike")
+
+
+def test_a_name_is_text_and_nothing_else(fed: Plant, page: webdriver.Chrome) -> None:
+    key = "sensors/pump <b>1</b>/flow"
+    assert page.execute_script(READ_ROW, key)["texts"][1] == key
+    page.get(f"{fed.page}#/series/{quote(key, safe='')}")
+    until(lambda: page.find_element("tag name", "h1").text == key)
+    assert page.find_elements("css selector", "main b") == []
+
+
+def test_keys_filter_pages_and_colours(fed: Plant, page: webdriver.Chrome) -> None:
+    body = page.find_element("tag name", "body")
+    body.send_keys("/")
+    page.switch_to.active_element.send_keys("OVEN")
+    until(lambda: page.execute_script("return document.querySelectorAll('#series tbody tr').length") == 1)
+    page.switch_to.active_element.send_keys(Keys.ESCAPE)
+    body.send_keys(Keys.ARROW_DOWN)
+    page.switch_to.active_element.send_keys(Keys.ENTER)
+    until(lambda: page.find_element("tag name", "h1").text == "sensors/oven")
+    before = page.execute_script("return getComputedStyle(document.body).backgroundColor")
+    body.send_keys("t")
+    until(lambda: page.execute_script("return getComputedStyle(document.body).backgroundColor") != before)
+    picture(page, "series-dark")
+    body.send_keys("t")
+    body.send_keys(Keys.ESCAPE)
+    until(lambda: page.execute_script(READ_ROW, "sensors/oven"))
+    assert page.find_element("css selector", "input[type=search]").get_attribute("value") == "OVEN"
+    for key, title in (("2", "Model"), ("3", "Health")):
+        body.send_keys(key)
+        until(lambda title=title: page.find_element("tag name", "h1").text == title)
+        time.sleep(0.2)
+        picture(page, title.lower())
+        body.send_keys("t")
+        time.sleep(0.1)
+        picture(page, f"{title.lower()}-dark")
+        body.send_keys("t")
+    assert "no connection" not in page.find_element("id", "state-text").text
+
+
+def test_the_model_page_shows_what_the_gate_decided(fed: Plant, page: webdriver.Chrome) -> None:
+    deadline = time.monotonic() + 60
+    while not fed.status["fine_tunes"]["adopted"]:  # what a fine-tune came to is let in with the next reading
+        assert time.monotonic() < deadline, fed.status
+        fed.publish({"oven": oven(fed.step)})
+        time.sleep(0.1)
+    page.get(f"{fed.page}#/model")
+    until(lambda: "adopted" in str(table(page, "Gate decisions")))
+    time.sleep(2.2)
+    decisions, tunes = table(page, "Gate decisions"), fed.status["fine_tunes"]
+    assert len([cells for cells in decisions if cells[2] == "adopted"]) == tunes["adopted"]
+    networks = table(page, "Networks")
+    assert [networks[0][0], int(networks[0][1])] == ["default", fed.status["model"]]
+
+
+def test_on_a_phone_nothing_is_wider_than_the_screen(fed: Plant, page: webdriver.Chrome) -> None:
+    metrics = {"width": 390, "height": 844, "deviceScaleFactor": 2, "mobile": True}
+    page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    try:
+        for name in ("", "series/sensors%2Foven", "model", "health"):
+            page.get(f"{fed.page}#/{name}")
+            until(lambda: page.execute_script("return document.querySelectorAll('main td, main dd').length > 3"))
+            time.sleep(0.3)
+            assert page.execute_script("return document.documentElement.scrollWidth") <= 390, name
+            picture(page, f"phone-{name.partition('/')[0] or 'overview'}")
+    finally:
+        page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_five_thousand_series_do_not_freeze_it(fed: Plant, page: webdriver.Chrome) -> None:
+    names = [f"hall{i // 500}/machine{i // 10 % 50}/q{i % 10}" for i in range(5000)]
+    fed.publish({name: 20.0 + i % 7 for i, name in enumerate(names)})
+    until(lambda: "of 5,00" in page.find_element("css selector", ".pager").text)
+    fed.publish({name: 21.0 + i % 7 for i, name in enumerate(names)}, until=False)
+    gaps, heap = page.execute_async_script(FRAMES)
+    gaps.sort()
+    print(f"frames of 4 s: median {gaps[len(gaps) // 2]:.1f} ms, 95% {gaps[int(0.95 * len(gaps))]:.1f} ms, ", end="")
+    print(f"longest {gaps[-1]:.0f} ms; memory of the page {heap / 2**20:.1f} MiB")
+    assert gaps[int(0.95 * len(gaps))] < 100
+    assert gaps[-1] < 1000
+    assert heap < 64 * 2**20
+    assert page.execute_script("return document.querySelectorAll('#series tbody tr').length") == 50
+    picture(page, "five-thousand")
+    page.find_element("css selector", "input[type=search]").send_keys("hall7/machine3/")
+    until(lambda: "of 10" in page.find_element("css selector", ".pager").text)
+    assert page.execute_script(READ_ROW, "sensors/hall7/machine3/q9") is not None

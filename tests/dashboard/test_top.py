@@ -1,0 +1,31 @@
+"""`stepahead top` beside a running service."""
+
+import os
+import re
+import subprocess
+import sys
+import time
+
+from tests.dashboard.conftest import Plant
+
+
+def test_top_shows_the_scores_of_a_running_service(plant: Plant) -> None:
+    url = plant.url
+    command = [sys.executable, "-m", "stepahead", "top", "--broker", url, "--seconds", "7"]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    top = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while top.poll() is None:
+        plant.publish({"oven": 180.0 + plant.step % 5, "mill": 3.0})
+        time.sleep(0.05)
+    out, err = top.communicate()
+    assert (top.returncode, err) == (0, "")
+    line = re.search(r"(\d+) readings/s +2 series +model \d+ .*skill .* coverage", out)
+    assert line is not None, out
+    assert int(line[1]) > 0
+
+
+def test_a_time_that_is_none_is_named() -> None:
+    command = [sys.executable, "-m", "stepahead", "top", "--seconds", "0"]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (2, "stepahead: --seconds is 0.0, allowed are more than 0\n")
