@@ -34,7 +34,8 @@ from stepahead.contract.errors import SettingsError
 from stepahead.service.configuration import load_settings
 
 ROOT = Path(__file__).parents[1]
-NOT_IN_A_CLONE = (".git", ".venv", ".node", ".*_cache", ".hypothesis", "__pycache__", "*.egg-info", "build", "state")
+NOT_IN_A_CLONE = (".git", ".venv", ".node", ".*_cache", ".hypothesis", "*.egg-info", "build", "state")
+"""`__pycache__` goes along: it holds the compiled loops, which every installation of ours fills."""
 DEFAULT_LIMIT_S = 60
 FORECAST_ALWAYS = {"series", "issued_at", "valid_at", "value", "mean", "observed", "anomaly", "status", "model", "id"}
 FORECAST_SOMETIMES = {"lower", "upper", "level", "error", "path", "intervals"}

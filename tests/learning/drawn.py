@@ -12,12 +12,12 @@ MINUTE_NS = 60 * 10**9
 END_NS = 1_760_000_000 * 10**9
 
 
-def noise(rng: np.random.Generator, count: int, steps: int, members: int = 1) -> Sample:
-    """Windows that ended up to 40 steps before their series' newest reading."""
+def noise(rng: np.random.Generator, count: int, steps: int, members: int = 1, oldest: int = 40) -> Sample:
+    """Windows that ended fewer than `oldest` steps before their series' newest reading."""
     shape = (count, members, steps)
     windows = Windows(
         series=rng.integers(0, 9, (count, members)).astype(np.int32),
-        end_ns=END_NS - MINUTE_NS * rng.integers(0, 40, count),
+        end_ns=END_NS - MINUTE_NS * rng.integers(0, oldest, count),
         period_ns=np.full(count, MINUTE_NS),
         span_ns=np.full(count, 500 * MINUTE_NS),
         diff=rng.normal(size=shape).astype(np.float32),
@@ -42,7 +42,7 @@ def material(number: int = 1, count: int = 6, steps: int = 16, members: int = 1,
         optimisers=[],
         lessons=noise(rng, 4 * count, steps, members),
         steps=2,
-        exam=noise(rng, 4, steps, members),
+        exam=noise(rng, 4, steps, members, oldest=4),
         clip=8.0,
         held_out=4,
     )

@@ -59,6 +59,15 @@ def test_it_comes_near_the_best_possible_loss_of_a_known_process() -> None:
     assert judge(result).adopt.all()
 
 
+def test_an_exam_of_no_steps_has_no_result_and_lets_nothing_pass() -> None:
+    asked = request()
+    exam = asked.exam
+    nothing = Sequences(exam.inputs, exam.series, exam.targets, np.zeros_like(exam.weight))
+    result = tune(TuneRequest("default", 1, SHAPE, asked.weights, [], asked.batches, nothing), SETTINGS)
+    assert np.isnan([result.champion_loss, result.challenger_loss, result.doubt]).all()
+    assert not judge(result).any
+
+
 def test_the_doubt_is_the_standard_error_of_the_difference_on_the_exam() -> None:
     asked = request(steps=20, members=1)
     result = tune(asked, SETTINGS)

@@ -68,14 +68,14 @@ def _stamp(dispatcher: Any, function: Callable[..., Any]) -> None:
 
     Numba takes an entry for current while the file of the function itself is as it was; what it calls is inlined, and
     may have changed. So the files of all compiled functions that its module has imported count, and those that they
-    count themselves.
+    count themselves. They count by their names without the folder, so that the cache may be copied with its source.
     """
     files = {function.__code__.co_filename}
     for other in function.__globals__.values():
         if isinstance(other, Dispatcher):
             files |= FILES.get(other.py_func, set())
     FILES[function] = files
-    dispatcher._cache._cache_file._source_stamp = tuple((path, *_state_of(path)) for path in sorted(files))
+    dispatcher._cache._cache_file._source_stamp = tuple((os.path.basename(path), *_state_of(path)) for path in sorted(files))
 
 
 def _state_of(path: str) -> tuple[float, int]:

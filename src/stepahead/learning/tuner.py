@@ -178,10 +178,16 @@ def _tune_member(
         train_losses.append(float(loss.detach()))
     gave_up = len(train_losses) < len(request.batches[member])
     challenger = _examine(network, request.exam)
-    doubt = np.std(challenger - champion) / math.sqrt(max(len(champion), 1))
-    trained = np.mean(train_losses) if train_losses else np.nan
-    losses = [float(loss) for loss in (trained, champion.mean(), challenger.mean(), doubt)]
-    return weights_of(network), _moments(optimiser, network), losses, gave_up
+    trained = float(np.mean(train_losses)) if train_losses else math.nan
+    return weights_of(network), _moments(optimiser, network), [trained, *_marks(champion, challenger)], gave_up
+
+
+def _marks(champion: NDArray[np.float64], challenger: NDArray[np.float64]) -> tuple[float, float, float]:
+    """Mean loss of each and the standard error of their difference; NaN, which no gate lets pass, if none counted."""
+    if not len(champion):
+        return math.nan, math.nan, math.nan
+    doubt = np.std(challenger - champion) / math.sqrt(len(champion))
+    return float(champion.mean()), float(challenger.mean()), float(doubt)
 
 
 def _loss(network: MemberNetwork, batch: Sequences, burn_in: int) -> torch.Tensor:
