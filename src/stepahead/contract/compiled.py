@@ -75,9 +75,9 @@ def _stamp(dispatcher: Any, function: Callable[..., Any]) -> None:
         if isinstance(other, Dispatcher):
             files |= FILES.get(other.py_func, set())
     FILES[function] = files
-    dispatcher._cache._cache_file._source_stamp = tuple((os.path.basename(path), *_state_of(path)) for path in sorted(files))
+    dispatcher._cache._cache_file._source_stamp = tuple(map(_stamp_of, sorted(files)))
 
 
-def _state_of(path: str) -> tuple[float, int]:
+def _stamp_of(path: str) -> tuple[str, float, int]:
     state = os.stat(path)
-    return state.st_mtime, state.st_size
+    return os.path.basename(path), state.st_mtime, state.st_size

@@ -135,7 +135,7 @@ class Face:
             document["time"] = (history["time_ns"] // 1_000_000).tolist()
             for name in ("observed", "forecast", "lower", "upper", "anomaly"):
                 document[name] = history[name].tolist()
-            document["shares"] = self._shares_since(slot, since)
+        document["shares"] = self._shares_since(slot, since)  # noted later than readings, so when none are new, too
         picture = self._watch.picture
         insight = None if picture is None else picture.insights.get(slot)
         if insight is not None:

@@ -104,9 +104,9 @@ export class Series {
   }
 
   take(body) {
-    if (!body.time) return;
     if (body.count < this.count) this.shares = { time: [], families: FAMILIES.map(() => []) };
-    if (body.shares) this.takeShares(body.shares);
+    this.takeShares(body.shares);
+    if (!body.time) return;
     if (body.count < this.count) for (const name of Object.keys(this.columns)) this.columns[name] = [];
     this.count = body.count;
     for (const [name, column] of Object.entries(this.columns)) {
@@ -119,11 +119,13 @@ export class Series {
     const { shares } = this;
     const family = names.map((name) => FAMILIES.findIndex(([, holds]) => holds.test(name)));
     time.forEach((ms, i) => {
-      if (ms <= (shares.time.at(-1) ?? -Infinity)) return; // the last one known comes again
+      const newest = shares.time.at(-1) ?? -Infinity;
+      if (ms < newest) return;
       const sums = FAMILIES.map(() => 0);
       family.forEach((place, expert) => { sums[place] += weight[expert][i]; });
-      shares.time.push(ms);
-      sums.forEach((sum, place) => shares.families[place].push(sum));
+      const at = shares.time.length - (ms === newest ? 1 : 0); // the last one known comes again, with later shares
+      shares.time[at] = ms;
+      sums.forEach((sum, place) => { shares.families[place][at] = sum; });
     });
     for (const column of [shares.time, ...shares.families]) column.splice(0, column.length - KEPT_SHARES);
     if (shares.time.length) this.mixture.set([shares.time.map((ms) => ms / 1000), ...shares.families]);
