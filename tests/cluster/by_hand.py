@@ -98,8 +98,8 @@ class ByHand:
             self.router.direct(
                 {
                     shard: (*self.owners[name].address, epoch)
-                    for name, wanted in list(self.wanted.items())
-                    for shard, epoch in wanted.items()
+                    for name, wanted in self.wanted.copy().items()  # in one go: another thread changes both
+                    for shard, epoch in wanted.copy().items()
                 }
             )
             self.router.turn(0.02)

@@ -1,10 +1,14 @@
 """Loops over rows, compiled: one pass over memory where NumPy needs one for every operation."""
 
-import os
+import contextlib
 from collections.abc import Callable
-from typing import Any, TypeVar
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
 
 import numba
+from numba.core.caching import CompileResultCacheImpl, FunctionCache, IndexDataCacheFile, InTreeCacheLocator
 from numba.core.dispatcher import Dispatcher
 
 __all__ = ["compiled", "compiled_freely", "compiled_sum"]
@@ -19,7 +23,8 @@ def compiled(function: F) -> F:
     """Compile a function of arrays and numbers with Numba when it is first called, or load it from the cache.
 
     Every operation is IEEE's and in the order written, as in NumPy. The cache lies beside the source, or in the user's
-    cache folder where that cannot be written; where neither can, each process compiles anew (some seconds).
+    cache folder where that cannot be written; what lies beside the source is read in any case. Where nothing can be
+    written nor read, each process compiles anew (some seconds).
 
     Example:
         >>> @compiled
@@ -54,30 +59,62 @@ def compiled_sum(function: F) -> F:
 
 
 def _compile(function: F, freedom: frozenset[str]) -> F:
-    options: dict[str, Any] = {"error_model": "numpy", "fastmath": set(freedom)}
-    try:
-        dispatcher = numba.njit(cache=True, **options)(function)
-    except RuntimeError:  # "no locator available": there is no folder that Numba may write to
-        return numba.njit(**options)(function)  # type: ignore[no-any-return]
-    _stamp(dispatcher, function)
+    dispatcher: Any = numba.njit(error_model="numpy", fastmath=set(freedom))(function)
+    with contextlib.suppress(RuntimeError):  # "no locator available": what was typed in has no file to lie beside
+        dispatcher._cache = _LoopCache(function)
     return dispatcher  # type: ignore[no-any-return]
 
 
-def _stamp(dispatcher: Any, function: Callable[..., Any]) -> None:
-    """Make the cache look at the files of all that the function may call, too.
+class _ReadOnly(InTreeCacheLocator):
+    """The folder beside the source, where it cannot be written: what was compiled by whoever installed us is read."""
 
-    Numba takes an entry for current while the file of the function itself is as it was; what it calls is inlined, and
-    may have changed. So the files of all compiled functions that its module has imported count, and those that they
-    count themselves. They count by their names without the folder, so that the cache may be copied with its source.
+    def ensure_cache_path(self) -> None:
+        pass
+
+
+class _LoopCacheImpl(CompileResultCacheImpl):
+    _locator_classes: ClassVar = [*CompileResultCacheImpl._locator_classes, _ReadOnly]
+
+
+class _LoopCache(FunctionCache):
+    """Numba's cache of one function, with two differences.
+
+    It looks at the files of all that the function may call, too. Numba takes an entry for current while the file of the
+    function itself is as it was; what it calls is inlined, and may have changed. So the files of all compiled functions
+    that its module has imported count, and those that they count themselves.
+
+    And entries beside the source are read although only another folder can be written: a service often runs as a user
+    who may not write where it was installed.
     """
-    files = {function.__code__.co_filename}
-    for other in function.__globals__.values():
-        if isinstance(other, Dispatcher):
-            files |= FILES.get(other.py_func, set())
-    FILES[function] = files
-    dispatcher._cache._cache_file._source_stamp = tuple(map(_stamp_of, sorted(files)))
+
+    _impl_class = _LoopCacheImpl
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__(function)  # type: ignore[no-untyped-call]
+        files = {function.__code__.co_filename}
+        for other in function.__globals__.values():
+            if isinstance(other, Dispatcher):
+                files |= FILES.get(other.py_func, set())
+        FILES[function] = files
+        stamp, name = tuple(map(_content, sorted(files))), self._impl.filename_base
+        folder = Path(function.__code__.co_filename).parent / "__pycache__"
+        self._cache_file = IndexDataCacheFile(self._cache_path, name, stamp)
+        self._installed = IndexDataCacheFile(str(folder), name, stamp)
+
+    def _load_overload(self, sig: Any, target_context: Any) -> Any:
+        found = super()._load_overload(sig, target_context)  # type: ignore[no-untyped-call]
+        if found is None and self._installed._index_path != self._cache_file._index_path:
+            data = self._installed.load(self._index_key(sig, target_context.codegen()))  # type: ignore[no-untyped-call]
+            found = None if data is None else self._impl.rebuild(target_context, data)
+        return found
+
+    def _save_overload(self, sig: Any, data: Any) -> None:
+        if not isinstance(self._impl.locator, _ReadOnly):
+            super()._save_overload(sig, data)  # type: ignore[no-untyped-call]
 
 
-def _stamp_of(path: str) -> tuple[str, float, int]:
-    state = os.stat(path)
-    return os.path.basename(path), state.st_mtime, state.st_size
+@cache
+def _content(path: str) -> tuple[str, bytes]:
+    """Without the folder, so that the cache may be copied with its source."""
+    file = Path(path)
+    return file.name, sha256(file.read_bytes()).digest()
