@@ -5,7 +5,7 @@ from collections.abc import Callable
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, TypeVar
 
 import numba
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, IndexDataCacheFile, InTreeCacheLocator
@@ -73,7 +73,7 @@ class _ReadOnly(InTreeCacheLocator):
 
 
 class _LoopCacheImpl(CompileResultCacheImpl):
-    _locator_classes: ClassVar = [*CompileResultCacheImpl._locator_classes, _ReadOnly]
+    _locator_classes = [*CompileResultCacheImpl._locator_classes, _ReadOnly]  # noqa: RUF012
 
 
 class _LoopCache(FunctionCache):
