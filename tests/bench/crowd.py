@@ -16,7 +16,6 @@ import torch
 from stepahead.contract.bank import Bank, Composite
 from stepahead.contract.records import FloatArray, Readings
 from stepahead.contract.settings import Settings
-from stepahead.forecasting.cohort import THINNED_SERIES
 from stepahead.forecasting.engine import Engine
 from stepahead.forecasting.hidden import spread_of
 from stepahead.learning.trainer import Trainer
@@ -70,7 +69,7 @@ class Crowd:
             repeat(mine, its, series, len(slots))
         for number, cohort in enumerate(self.engine.cohorts):
             cohort.series = int((self.engine.table.cohort[:series] == number).sum())
-            cohort._thinning = max(1, cohort.series // THINNED_SERIES)  # as from the first fine-tune on
+            cohort._thinning = cohort.thinning  # as from the first fine-tune on
             cohort._spread = spread_of(cohort.series)
         self.engine.position = series * WARM_ROUNDS
 

@@ -17,7 +17,7 @@ from stepahead.learning.drift import DriftDetector
 from stepahead.learning.features import CONTEXT, feature_count, season_steps, window_inputs
 from stepahead.learning.gate import Verdict
 from stepahead.learning.material import Material, Sample
-from stepahead.learning.schedule import Schedule
+from stepahead.learning.schedule import Schedule, interval
 from stepahead.learning.tuner import TuneResult
 from stepahead.network.ensemble import Ensemble, Weights
 from stepahead.network.lstm import NetworkShape
@@ -37,9 +37,9 @@ SIGNAL_READINGS = 16
 SIGNALS_PER_TURN = 4
 """Errors averaged to one signal for the drift detector: 16, and a quarter of the series where that is more. The
 detector takes some microseconds a signal; at 10,000 series it was 5% of a step with 16."""
-THINNED_SERIES = 1000
-"""From twice so many series on, windows of a series start farther apart, so that a round completes hardly more than
-those of 1,000 series would: a fine-tune draws 768, and cutting one of every twelfth series a round was 9% of a step."""
+NEW_WINDOWS = 2000
+"""Windows of a series start farther apart where more than twice so many would be completed from one fine-tune to the
+next: one draws 768, and cutting those of every twelfth series a round was 9% of a step."""
 EXAMINED_UNITS = 64
 
 
@@ -109,7 +109,17 @@ class Cohort:
     @property
     def stride(self) -> int:
         """Steps between the starts of two windows of a series."""
-        return max(1, self._settings.learning.window_steps // OVERLAP) * self._thinning
+        return self._densest * self._thinning
+
+    @property
+    def thinning(self) -> int:
+        """How many times farther apart windows shall start, from the next fine-tune on."""
+        readings = interval(self._settings.learning.every, self.series)
+        return max(1, readings // (self.members * self._densest * NEW_WINDOWS))
+
+    @property
+    def _densest(self) -> int:
+        return max(1, self._settings.learning.window_steps // OVERLAP)
 
     def due(self, units: SlotArray, banks: Banks) -> BoolArray:
         """Which units have just completed a window; they come up in turn, not together."""
@@ -144,7 +154,7 @@ class Cohort:
             units: int32[U], first slots of this cohort's units that are not silent.
             hibernation: knows of those that are away, too.
         """
-        self._thinning = max(1, self.series // THINNED_SERIES)
+        self._thinning = self.thinning
         self._spread = spread_of(self.series)
         exam_units = self.complete(units, banks.history)
         if not len(self.replay) or not len(exam_units):

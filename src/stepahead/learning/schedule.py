@@ -2,7 +2,7 @@
 
 from stepahead.contract.settings import LearningSettings
 
-__all__ = ["Schedule"]
+__all__ = ["Schedule", "interval"]
 
 WORK_BOUND_SERIES = 1000
 WORK_BOUND_READINGS = 100_000
