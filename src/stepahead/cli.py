@@ -127,10 +127,14 @@ def load_engine() -> Callable[[Any], Any]:
 
     from stepahead.forecasting.engine import Engine
     from stepahead.learning.trainer import InlineTrainer
+    from stepahead.network.device import device_of
 
     # Members train side by side, one core each: two threads inside one small product would only wait on each other.
     torch.set_num_threads(1)
-    return lambda settings: Engine(settings, InlineTrainer(settings.learning, threads=os.cpu_count() or 1))
+    threads = os.cpu_count() or 1
+    return lambda settings: Engine(
+        settings, InlineTrainer(settings.learning, threads, device=device_of(settings.engine.device))
+    )
 
 
 @config.command()

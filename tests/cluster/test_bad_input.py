@@ -89,6 +89,7 @@ def test_a_damaged_manifest_is_refused(tmp_path: Path) -> None:
         ({"durability": {"mode": "snapshot"}}, "allowed is 'journal'"),
         ({"broker": {"qos": 0}}, "a cluster needs 1"),
         ({"publish": {"format": "sparkplug"}}, "an edge node is one process"),
+        ({"engine": {"device": "cuda:1"}}, "engine.device = 'cuda:1': a cluster steps its shards on the CPU"),
         ({"cluster": {"readings": "shared", "hashing_broker": "emqx"}}, "set broker.protocol = '5'"),
         ({"subscriptions": [{"filter": "#"}]}, "also matches our own output"),
         (

@@ -1,6 +1,7 @@
 """A fine-tune learns what can be learned, and its result is a function of its request."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from stepahead.learning.gate import judge
 from stepahead.learning.tuner import Sequences, TuneRequest, TuneResult, tune
 from stepahead.network.ensemble import Weights, weights_of
 from stepahead.network.lstm import MemberNetwork, NetworkShape
+from tests.devices import DEVICES
 
 SHAPE = NetworkShape(features=2, hidden=8, embedding=0)
 SETTINGS = LearningSettings(rates=(0.01,), boost=1, window_steps=24, burn_in=4, held_out=4, windows=16)
@@ -91,6 +93,26 @@ def test_the_optimiser_goes_on_where_it_was() -> None:
         TuneRequest("default", 2, SHAPE, first.weights, first.optimisers, [whole.batches[0][3:]], whole.exam), SETTINGS
     )
     assert equal(second, tune(whole, SETTINGS))
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_on_a_device_it_is_the_same_fine_tune_to_rounding_and_goes_on_where_another_device_was(
+    device: torch.device,
+) -> None:
+    asked = request(steps=8)
+    here = tune(asked, SETTINGS)
+    there = tune(asked, SETTINGS, device=device)
+    second = TuneRequest("default", 2, SHAPE, here.weights, here.optimisers, asked.batches, asked.exam)
+    after = tune(second, SETTINGS), tune(replace(second, optimisers=there.optimisers), SETTINGS, device=device)
+    for ours, expected in ((there, here), (after[1], after[0])):
+        for x, y in zip([*ours.weights, *ours.optimisers], [*expected.weights, *expected.optimisers], strict=True):
+            assert set(x) == set(y)
+            for name in y:
+                np.testing.assert_allclose(x[name], y[name], atol=1e-4, err_msg=name)
+                assert (type(x[name]), x[name].dtype) == (np.ndarray, np.float32)
+        for name in ("train_loss", "champion_loss", "challenger_loss", "doubt"):
+            np.testing.assert_allclose(getattr(ours, name), getattr(expected, name), atol=1e-4, err_msg=name)
+    assert np.abs(here.weights[0]["lstm.weight_hh_l0"] - asked.weights[0]["lstm.weight_hh_l0"]).max() > 0.01
 
 
 def test_steps_with_weight_zero_or_in_the_burn_in_teach_nothing() -> None:

@@ -4,6 +4,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,9 @@ from stepahead.contract.settings import LearningSettings
 from stepahead.learning.tuner import tune
 from stepahead.service.parcel import pack
 from stepahead.service.trainer_child import MOST_BYTES, NICENESS
-from stepahead.service.trainer_process import ProcessTrainer
+from stepahead.service.trainer_process import ProcessTrainer, trainer_command
 from stepahead.service.tuning_message import material_parts
+from tests.devices import needs_cuda
 from tests.learning.drawn import material
 
 SETTINGS = LearningSettings(steps=2, windows=6, window_steps=16, burn_in=4, held_out=4)
@@ -52,6 +54,25 @@ def test_the_process_gives_the_same_bits_as_tuning_in_place(trainer: ProcessTrai
     again = trainer.wait()
     assert again is not None
     assert again.number == 2
+
+
+@needs_cuda
+def test_the_process_tunes_on_a_gpu_within_its_share_of_the_gpus_memory() -> None:
+    told: list[str] = []
+    trainer = ProcessTrainer(SETTINGS, told.append, partial(trainer_command, device="cuda"))
+    trainer.submit(material())
+    result, expected = trainer.wait(), tune(material().request(), SETTINGS)
+    assert result is not None, told
+    for ours, theirs in zip(result.weights, expected.weights, strict=True):
+        for name in theirs:
+            np.testing.assert_allclose(ours[name], theirs[name], atol=1e-4, err_msg=name)
+    trainer.close()
+    small = SETTINGS.model_copy(update={"max_memory_bytes": 2**24})
+    trainer = ProcessTrainer(small, told.append, partial(trainer_command, device="cuda"))
+    trainer.submit(material(2, count=9_000, steps=96))
+    assert trainer.wait() is None
+    assert "memory" in told[-1].lower()
+    trainer.close()
 
 
 def test_submitting_ten_megabytes_costs_no_more_than_one_copy_of_them(trainer: ProcessTrainer) -> None:

@@ -49,6 +49,8 @@ def check(settings: Settings) -> None:
         raise SettingsError(f"durability.mode = {mode!r}: a shard moves with its journal, so allowed is 'journal'")
     if settings.broker.qos != 1:
         raise SettingsError("broker.qos = 0: what moves or dies would be lost, so a cluster needs 1")
+    if settings.engine.device != "cpu":
+        raise SettingsError(f"engine.device = {settings.engine.device!r}: a cluster steps its shards on the CPU")
     if settings.publish.format == "sparkplug":
         raise SettingsError("publish.format = 'sparkplug': an edge node is one process; allowed are json, senml, line")
     if settings.cluster.readings == "shared" and settings.broker.protocol != "5":

@@ -6,14 +6,14 @@ feeding each alone.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from stepahead.contract.errors import StateError
 
-__all__ = ["Bank", "Column", "Composite", "Slots", "indices"]
+__all__ = ["Bank", "Column", "Composite", "Rows", "Slots", "indices"]
 
 Slots: TypeAlias = NDArray[np.integer[Any]]
 """Distinct slots, int[n]."""
@@ -29,6 +29,19 @@ def indices(slots: Slots) -> NDArray[np.intp]:
     return np.ascontiguousarray(slots, np.intp)
 
 
+class Rows(Protocol):
+    """What holds a column: a NumPy array, or what is used like one and lies elsewhere."""
+
+    def __getitem__(self, rows: Any, /) -> Any:
+        """Copies of rows, as a NumPy array."""
+
+    def __setitem__(self, rows: Any, values: Any, /) -> None:
+        """Write rows."""
+
+    def copy(self) -> NDArray[Any]:
+        """A copy of all rows, as a NumPy array."""
+
+
 @dataclass(frozen=True, slots=True)
 class Column:
     """One array of a bank: its dtype, its shape per series, and what a newborn series starts from."""
@@ -37,7 +50,7 @@ class Column:
     shape: tuple[int, ...] = ()
     fill: float = 0
 
-    def newborn(self, series: int) -> NDArray[Any]:
+    def newborn(self, series: int) -> Rows:
         """The array of so many series that have seen nothing."""
         if self.fill == 0:  # pages of zeros take no memory before they are written: half the capacity may be spare
             return np.zeros((series, *self.shape), self.dtype)
@@ -126,7 +139,9 @@ class Bank:
                     f"{type(self).__name__}.{name}: got {array.dtype}{list(array.shape)}, "
                     f"expected {np.dtype(column.dtype)}[series, {', '.join(map(str, column.shape))}]"
                 )
-            setattr(self, name, array.copy())
+            held = column.newborn(len(array))
+            held[:] = array
+            setattr(self, name, held)
         if lengths:
             self.capacity = lengths.pop()
 

@@ -267,8 +267,8 @@ class LearningSettings(Section):
     max_memory_bytes: int = Field(
         2**30,
         ge=2**24,
-        description="memory that the process which fine-tunes may take on top of its libraries; one that needs more is "
-        "given up (Linux)",
+        description="memory that the process which fine-tunes may take on top of its libraries, of the GPU's with "
+        "engine.device = cuda; one that needs more is given up (Linux)",
     )
     seed: int = Field(0, ge=0, lt=2**63, description="seed of weights and sampling")
 
@@ -309,8 +309,16 @@ class EngineSettings(Section):
     """The engine."""
 
     max_series: int = Field(1_000_000, ge=1, le=2**30, description="more series are refused and counted")
+    device: str = Field(
+        "cpu",
+        pattern=r"^(cpu|cuda(:[0-9]{1,3})?)$",
+        description="where the networks are stepped and fine-tuned: cpu, cuda (the first GPU) or cuda:1; a GPU gives "
+        "the same results to 1e-4, and state made with one goes on with the other",
+    )
     deterministic: bool = Field(
-        False, description="forecasts do not depend, to the bit, on how readings are cut into batches"
+        False,
+        description="forecasts do not depend, to the bit, on how readings are cut into batches; bits are promised for "
+        "device = cpu only",
     )
     silent_after_s: float = Field(
         7 * 86_400,

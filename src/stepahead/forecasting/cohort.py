@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+import torch
 
 from stepahead.contract.records import BoolArray, FloatArray, SlotArray
 from stepahead.contract.settings import Settings
@@ -19,6 +20,7 @@ from stepahead.learning.gate import Verdict
 from stepahead.learning.material import Material, Sample
 from stepahead.learning.schedule import Schedule, interval
 from stepahead.learning.tuner import TuneResult
+from stepahead.network.device_ensemble import DeviceEnsemble
 from stepahead.network.ensemble import Ensemble, Weights
 from stepahead.network.lstm import NetworkShape
 from stepahead.replay.buffer import ReplayBuffer
@@ -77,9 +79,12 @@ class Cohort:
         members: G, series of a unit.
         settings: of the engine.
         number: 0 for the default cohort; separates the seeds.
+        device: where its network is stepped; None = by the compiled loops.
     """
 
-    def __init__(self, name: str, members: int, settings: Settings, number: int) -> None:
+    def __init__(
+        self, name: str, members: int, settings: Settings, number: int, device: torch.device | None = None
+    ) -> None:
         learning, network = settings.learning, settings.network
         seed = learning.seed + 1_000_003 * number
         self.name = name
@@ -92,7 +97,10 @@ class Cohort:
             embedding=network.embedding,
             horizon=network.horizon,
         )
-        self.ensemble = Ensemble(self.shape, network.members, seed, fixed_blocks=settings.engine.deterministic)
+        if device is None:
+            self.ensemble = Ensemble(self.shape, network.members, seed, fixed_blocks=settings.engine.deterministic)
+        else:
+            self.ensemble = DeviceEnsemble(self.shape, network.members, seed, device)
         self.replay = ReplayBuffer(members, learning.window_steps, len(CONTEXT), settings.replay.max_bytes, seed)
         self.schedule = Schedule(learning)
         self.drift = DriftDetector()

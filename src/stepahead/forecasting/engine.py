@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from stepahead.contract.bank import Composite
@@ -23,6 +24,7 @@ from stepahead.forecasting.series import SeriesTable
 from stepahead.learning.gate import judge
 from stepahead.learning.trainer import InlineTrainer, Trainer
 from stepahead.learning.tuner import TuneResult
+from stepahead.network.device import CPU, device_of
 from stepahead.transform.cadence import Cadence
 from stepahead.transform.difference import differencer
 from stepahead.transform.stationarity import OrderDecision
@@ -63,6 +65,11 @@ class Engine:
     Args:
         settings: all of them; only the engine's sections are looked at.
         trainer: who carries out fine-tunes; None = in line.
+        device: where the networks are stepped, by torch; None = where `engine.device` says, and by the compiled loops
+            where that is the CPU.
+
+    Raises:
+        SettingsError: torch does not see the device.
 
     Example:
         >>> engine = Engine(Settings())
@@ -73,25 +80,29 @@ class Engine:
         ([180000000000], [22.0])
     """
 
-    def __init__(self, settings: Settings, trainer: Trainer | None = None) -> None:
+    def __init__(self, settings: Settings, trainer: Trainer | None = None, device: torch.device | None = None) -> None:
+        if device is None and settings.engine.device != "cpu":
+            device = device_of(settings.engine.device)
         self.settings = settings
         self.table = SeriesTable(settings.engine.max_series, settings.groups)
         self.drops = DropCounter()
         self.position = 0
         """Readings accepted so far: repeated and late ones do not count, so that it is no matter how often the broker
         delivers a reading."""
-        self._trainer: Trainer = InlineTrainer(settings.learning) if trainer is None else trainer
+        if trainer is None:
+            trainer = InlineTrainer(settings.learning, device=CPU if device is None else device)
+        self._trainer = trainer
         self._deterministic = settings.engine.deterministic
         names = ["default", *(group.name for group in settings.groups)]
         self.cohorts = [
-            Cohort(name, self.table.members_of(number), settings, number) for number, name in enumerate(names)
+            Cohort(name, self.table.members_of(number), settings, number, device) for number, name in enumerate(names)
         ]
         self._residence = Residence(self.table)
         self._cadence = Cadence(settings.cadence)
         remembered = settings.replay.memory_steps + differencer(settings.transform).reach
         self._panel = Panel(settings.experts, settings.network.members, remembered=remembered)
         self._pipeline = Pipeline(
-            settings, self.table, self._residence, self._cadence, self.cohorts, self._panel.changes
+            settings, self.table, self._residence, self._cadence, self.cohorts, self._panel.changes, device
         )
         self._conformal = Conformal(settings.interval)
         self._usual = UsualError()

@@ -1,10 +1,12 @@
 """The hidden states of all series, and under which weights each of them came about."""
 
 import numpy as np
-from numpy.typing import NDArray
+import torch
 
 from stepahead.contract.bank import Bank, Column
 from stepahead.contract.records import BoolArray, IntArray, SlotArray
+from stepahead.network.device_array import DeviceColumn
+from stepahead.network.ensemble import States
 
 __all__ = ["HiddenStates", "spread_of"]
 
@@ -27,6 +29,7 @@ class HiddenStates(Bank):
     Args:
         members, layers, hidden: M, L and H of the networks.
         capacity: number of slots to start with.
+        device: where the states are kept; None = in a NumPy array, for the compiled loops.
 
     Example:
         >>> states = HiddenStates(members=3, layers=1, hidden=32, capacity=2)
@@ -37,14 +40,17 @@ class HiddenStates(Bank):
         [True, True]
     """
 
-    state: NDArray[np.float32]
+    state: States
     """float32[capacity, M, 2, L, H]; index 0 of the third axis is h, 1 is c."""
     version: IntArray
     """int64[capacity], of the weights from which the state began or was renewed; -1 while it is blank."""
 
-    def __init__(self, members: int, layers: int, hidden: int, capacity: int = 0) -> None:
+    def __init__(
+        self, members: int, layers: int, hidden: int, capacity: int = 0, device: torch.device | None = None
+    ) -> None:
+        shape = (members, 2, layers, hidden)
         columns = {
-            "state": Column(np.float32, (members, 2, layers, hidden)),
+            "state": Column(np.float32, shape) if device is None else DeviceColumn(np.float32, shape, device=device),
             "version": Column(np.int64, fill=BLANK),
         }
         super().__init__(columns, capacity)

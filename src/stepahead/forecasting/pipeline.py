@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from stepahead.contract.bank import Composite
@@ -124,6 +125,7 @@ class Pipeline:
         cadence: the engine's; read only.
         cohorts: whose networks are stepped; cohort i serves the series with `table.cohort == i`.
         changes: of the values, somebody else's, the newest reading included when its turn comes.
+        device: where the cohorts' networks are stepped, and hidden states are kept; None = by the compiled loops.
     """
 
     def __init__(
@@ -134,6 +136,7 @@ class Pipeline:
         cadence: Cadence,
         cohorts: Sequence[Cohort],
         changes: Changes,
+        device: torch.device | None = None,
     ) -> None:
         transform, network = settings.transform, settings.network
         self._settings = settings
@@ -151,7 +154,7 @@ class Pipeline:
         # What was transformed first needs a ring of its own: its changes are other ones.
         self._images = None if transform.before == "none" else Changes(changes.length)
         self._history = History(settings.learning.window_steps, self._images or changes, transform.seasonal_lag)
-        self._hidden = HiddenStates(network.members, network.layers, network.hidden)
+        self._hidden = HiddenStates(network.members, network.layers, network.hidden, device=device)
         self.parts = Composite(
             {
                 "difference": self._difference,

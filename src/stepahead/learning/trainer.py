@@ -4,9 +4,12 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
+import torch
+
 from stepahead.contract.settings import LearningSettings
 from stepahead.learning.material import Material
 from stepahead.learning.tuner import TuneResult, tune
+from stepahead.network.device import CPU
 
 __all__ = ["InlineTrainer", "Trainer"]
 
@@ -39,14 +42,20 @@ class InlineTrainer:
         threads: members tuned at the same time.
         clock: seconds, for the time limit of a fine-tune; one that stands still lifts it, so that the result depends
             on the request alone.
+        device: where.
     """
 
     def __init__(
-        self, settings: LearningSettings, threads: int = 1, clock: Callable[[], float] = time.monotonic
+        self,
+        settings: LearningSettings,
+        threads: int = 1,
+        clock: Callable[[], float] = time.monotonic,
+        device: torch.device = CPU,
     ) -> None:
         self._settings = settings
         self._threads = threads
         self._clock = clock
+        self._device = device
         self._result: TuneResult | None = None
 
     @property
@@ -56,7 +65,7 @@ class InlineTrainer:
 
     def submit(self, material: Material) -> None:
         """Carry the fine-tune out at once."""
-        self._result = tune(material.request(), self._settings, self._threads, self._clock)
+        self._result = tune(material.request(), self._settings, self._threads, self._clock, self._device)
 
     def poll(self) -> TuneResult | None:
         """The result of the last request, once."""

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from torch.nn.functional import huber_loss
 
 from stepahead.contract.settings import LearningSettings
+from stepahead.network.device import CPU, full_precision
 from stepahead.network.ensemble import Weights, weights_of
 from stepahead.network.lstm import MemberNetwork, NetworkShape
 
@@ -98,10 +100,12 @@ def tune(
     settings: LearningSettings,
     threads: int = 1,
     clock: Callable[[], float] = time.monotonic,
+    device: torch.device = CPU,
 ) -> TuneResult:
     """Train a copy of each member and examine champion and challenger.
 
-    Members are independent of one another, so `threads` changes how long it takes but not one bit of the result.
+    Members are independent of one another, so `threads` changes how long it takes but not one bit of the result. On a
+    GPU the result is that of the CPU to rounding: weights to 1e-4, the gate's close decisions may differ.
     The loss is Huber's (1964) with threshold 1 on standardized differences: sensors jump, and it was
     measured ahead of squared error. The optimiser is AdamW (Loshchilov & Hutter 2019).
 
@@ -110,18 +114,20 @@ def tune(
         settings: rates, clipping, limits.
         threads: members trained at the same time.
         clock: seconds, for the time limit only.
+        device: where to compute; request and result are NumPy arrays in any case.
     """
     deadline = clock() + settings.max_seconds
 
     def one(member: int) -> tuple[dict[str, NDArray[np.float32]], dict[str, NDArray[np.float32]], list[float], bool]:
-        return _tune_member(request, settings, member, lambda: clock() > deadline)
+        return _tune_member(request, settings, member, lambda: clock() > deadline, device)
 
     members = range(len(request.weights))
-    if threads > 1:
-        with ThreadPoolExecutor(min(threads, len(members))) as pool:
-            done = list(pool.map(one, members))
-    else:
-        done = [one(member) for member in members]
+    with full_precision():
+        if threads > 1:
+            with ThreadPoolExecutor(min(threads, len(members))) as pool:
+                done = list(pool.map(one, members))
+        else:
+            done = [one(member) for member in members]
     losses = np.array([losses for _, _, losses, _ in done], dtype=np.float64)
     return TuneResult(
         cohort=request.cohort,
@@ -158,10 +164,15 @@ def rate_of(member: int, number: int, settings: LearningSettings, since_drift: i
 
 
 def _tune_member(
-    request: TuneRequest, settings: LearningSettings, member: int, out_of_time: Callable[[], bool]
+    request: TuneRequest,
+    settings: LearningSettings,
+    member: int,
+    out_of_time: Callable[[], bool],
+    device: torch.device,
 ) -> tuple[dict[str, NDArray[np.float32]], dict[str, NDArray[np.float32]], list[float], bool]:
     network = MemberNetwork(request.shape, seed=0)
     _load(network, request.weights[member])
+    network.to(device)
     champion = _examine(network, request.exam)
     rate = rate_of(member, request.number, settings, request.since_drift)
     optimiser = torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=WEIGHT_DECAY)
@@ -192,21 +203,26 @@ def _marks(champion: NDArray[np.float64], challenger: NDArray[np.float64]) -> tu
 
 def _loss(network: MemberNetwork, batch: Sequences, burn_in: int) -> torch.Tensor:
     losses = _losses(network, batch)[:, burn_in:]
-    weight = torch.from_numpy(batch.weight)[:, burn_in:]
+    weight = _beside(network, batch.weight)[:, burn_in:]
     return (losses * weight).sum() / weight.sum().clamp(min=1)
 
 
 def _losses(network: MemberNetwork, batch: Sequences) -> torch.Tensor:
     """Loss of each step, [B, T, K]."""
-    out, _ = network(torch.from_numpy(batch.inputs), torch.from_numpy(batch.series))
-    return huber_loss(out, torch.from_numpy(batch.targets), reduction="none")
+    out, _ = network(_beside(network, batch.inputs), _beside(network, batch.series))
+    return huber_loss(out, _beside(network, batch.targets), reduction="none")
+
+
+def _beside(network: MemberNetwork, array: NDArray[Any]) -> torch.Tensor:
+    """The array where the network is; on the CPU without a copy."""
+    return torch.from_numpy(array).to(network.embedding.device)
 
 
 @torch.inference_mode()
 def _examine(network: MemberNetwork, exam: Sequences) -> NDArray[np.float64]:
     """Losses of the steps that count."""
-    losses = _losses(network, exam)[torch.from_numpy(exam.weight) > 0]
-    return np.asarray(losses.numpy(), np.float64)
+    losses = _losses(network, exam)[_beside(network, exam.weight) > 0]
+    return np.asarray(losses.cpu().numpy(), np.float64)
 
 
 def _load(network: MemberNetwork, weights: Weights) -> None:
@@ -218,7 +234,7 @@ def _moments(optimiser: torch.optim.AdamW, network: MemberNetwork) -> dict[str, 
     moments = {}
     for name, parameter in network.named_parameters():
         for key, value in optimiser.state[parameter].items():
-            moments[f"{name}/{key}"] = value.numpy().astype(np.float32)
+            moments[f"{name}/{key}"] = value.cpu().numpy().astype(np.float32)
     return moments
 
 
@@ -226,6 +242,8 @@ def _load_moments(optimiser: torch.optim.AdamW, network: MemberNetwork, moments:
     if not moments:
         return
     for name, parameter in network.named_parameters():
+        mine = {key: torch.from_numpy(np.array(moments[f"{name}/{key}"])) for key in ("step", "exp_avg", "exp_avg_sq")}
+        # AdamW counts its steps on the CPU wherever the weights are.
         optimiser.state[parameter] = {
-            key: torch.from_numpy(np.array(moments[f"{name}/{key}"])) for key in ("step", "exp_avg", "exp_avg_sq")
+            key: value if key == "step" else value.to(parameter.device) for key, value in mine.items()
         }

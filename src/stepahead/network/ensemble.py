@@ -4,7 +4,7 @@ Axes: n series of this round, M members, F features, E embedding, H hidden, L la
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -14,12 +14,16 @@ from torch import Tensor
 from stepahead.contract.bank import indices
 from stepahead.contract.errors import BrokenLawError
 from stepahead.network.cell import apply_gates, apply_head, gather_above, gather_first, rerun_layer
+from stepahead.network.device_array import DeviceArray
 from stepahead.network.lstm import MemberNetwork, NetworkShape
 
-__all__ = ["Ensemble", "Weights"]
+__all__ = ["Ensemble", "States", "Weights"]
 
 Weights = Mapping[str, NDArray[np.float32]]
 """Parameters of one member by name."""
+
+States: TypeAlias = NDArray[np.float32] | DeviceArray
+"""The state of all series, float32[capacity, M, 2, L, H]: where the ensemble that advances it wants it."""
 
 Layer = tuple[Tensor, NDArray[np.float32]]
 """Matrices [M, in + H, 4H] and biases [M, 4H] of one layer."""
@@ -139,7 +143,7 @@ class Ensemble:
         self,
         inputs: NDArray[np.float32],
         series: NDArray[np.integer[Any]],
-        state: NDArray[np.float32],
+        state: States,
         rows: NDArray[np.integer[Any]],
     ) -> NDArray[np.float32]:
         """As `step`, on the state of all series and in place, so that only what changes is read and written.
@@ -166,7 +170,7 @@ class Ensemble:
         self,
         inputs: NDArray[np.float32],
         series: NDArray[np.integer[Any]],
-        state: NDArray[np.float32],
+        state: States,
         rows: NDArray[np.integer[Any]],
     ) -> None:
         """Make the state of n series anew: what today's weights make of their newest steps, from a blank one.
@@ -193,7 +197,7 @@ class Ensemble:
         self,
         inputs: NDArray[np.float32],
         series: NDArray[np.intp],
-        state: NDArray[np.float32],
+        state: States,
         rows: NDArray[np.intp],
         out: NDArray[np.float32],
     ) -> None:
@@ -223,4 +227,4 @@ def shared(*shape: int) -> Shared:
 
 def weights_of(network: MemberNetwork) -> dict[str, NDArray[np.float32]]:
     """Copy a network's parameters out, by name."""
-    return {name: parameter.detach().numpy().copy() for name, parameter in network.state_dict().items()}
+    return {name: parameter.detach().cpu().numpy().copy() for name, parameter in network.state_dict().items()}

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from importlib.metadata import version
 from types import FrameType
 
@@ -17,6 +18,7 @@ from stepahead.contract.reasons import DropCounter
 from stepahead.contract.settings import Settings
 from stepahead.forecasting.engine import Engine
 from stepahead.learning.trainer import InlineTrainer, Trainer
+from stepahead.network.device import device_of
 from stepahead.service.arrival_clock import ArrivalClock
 from stepahead.service.arrivals import Arrivals
 from stepahead.service.loop import Loop
@@ -27,7 +29,7 @@ from stepahead.service.recovery import Knowledge, resume
 from stepahead.service.redelivery import RecentForecasts
 from stepahead.service.settings_text import mask_url
 from stepahead.service.state_directory import state_directory
-from stepahead.service.trainer_process import ProcessTrainer
+from stepahead.service.trainer_process import ProcessTrainer, trainer_command
 from stepahead.service.unforeseen import Unforeseen
 from stepahead.service.watch import Watch
 from stepahead.storage.filesystem import Filesystem
@@ -65,7 +67,7 @@ def run(
         The exit code: 0 after an end in good order.
 
     Raises:
-        SettingsError: the settings cannot work, such as filters that match our own output.
+        SettingsError: the settings cannot work, such as filters that match our own output or a GPU that is not there.
         BrokerError: the broker refused the first connection for good.
     """
     filters = [parse_filter(subscription.filter) for subscription in settings.subscriptions]
@@ -162,9 +164,11 @@ def make_trainer(settings: Settings, log: Log) -> tuple[Trainer, Callable[[], in
     In the deterministic setting a fine-tune has its place between two readings and no time limit; a process of its
     own would only be waited for.
     """
+    device = device_of(settings.engine.device)
     if settings.engine.deterministic:
-        return InlineTrainer(settings.learning, clock=lambda: 0.0), lambda: 0
-    trainer = ProcessTrainer(settings.learning, lambda text: log.warning("fine_tune_failed", text=text))
+        return InlineTrainer(settings.learning, clock=lambda: 0.0, device=device), lambda: 0
+    command = partial(trainer_command, device=str(device))
+    trainer = ProcessTrainer(settings.learning, lambda text: log.warning("fine_tune_failed", text=text), command)
     return trainer, lambda: trainer.failures
 
 
@@ -182,7 +186,7 @@ def log_start(settings: Settings, log: Log) -> None:
         durability=settings.durability.mode,
         threads=settings.service.threads,
         deterministic=settings.engine.deterministic,
-        device="cpu",
+        device=settings.engine.device,
         http=settings.http.enabled,
         pid=os.getpid(),
     )

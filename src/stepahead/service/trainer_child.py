@@ -1,7 +1,8 @@
 """The process that fine-tunes: material in, results out, until the other end is gone.
 
-Messages are parcels; what goes over the socket is their descriptors. Started as `trainer_child.py SOCKET MEMORY`: the
-number of the socket's descriptor, and the bytes that the process may take on top of what its libraries take.
+Messages are parcels; what goes over the socket is their descriptors. Started as `trainer_child.py SOCKET MEMORY
+DEVICE`: the number of the socket's descriptor, the bytes that the process may take on top of what its libraries take,
+and where it computes.
 """
 
 import os
@@ -27,7 +28,7 @@ def main() -> None:
     requests: queue.SimpleQueue[int] = queue.SimpleQueue()
     # Read in a thread of its own, so that the end of the service is noticed in the middle of a fine-tune.
     threading.Thread(target=_receive, args=(ends, requests), daemon=True).start()
-    _serve(requests, ends, int(sys.argv[2]))
+    _serve(requests, ends, int(sys.argv[2]), sys.argv[3])
 
 
 def _receive(ends: socket.socket, requests: "queue.SimpleQueue[int]") -> None:
@@ -38,23 +39,29 @@ def _receive(ends: socket.socket, requests: "queue.SimpleQueue[int]") -> None:
         requests.put(descriptors[0])
 
 
-def _serve(requests: "queue.SimpleQueue[int]", ends: socket.socket, memory_bytes: int) -> None:
+def _serve(requests: "queue.SimpleQueue[int]", ends: socket.socket, memory_bytes: int, device_name: str) -> None:
     import torch
 
     from stepahead.learning.tuner import tune
+    from stepahead.network.device import device_of
     from stepahead.service.parcel import pack, unpack
     from stepahead.service.tuning_message import material_of, result_parts
 
     torch.set_num_threads(1)
     torch.set_num_interop_threads(1)
     torch.optim.AdamW([torch.zeros(1)])  # the first one imports another hundred megabytes of PyTorch
-    bound_memory(memory_bytes)
+    device = device_of(device_name)
+    if device.type == "cuda":  # the limit of a process would also count what CUDA maps into it
+        whole_bytes = torch.cuda.get_device_properties(device).total_memory
+        torch.cuda.set_per_process_memory_fraction(min(1.0, memory_bytes / whole_bytes), device)
+    else:
+        bound_memory(memory_bytes)
     while True:
         received = requests.get()
         failed = False
         try:
             material, settings = material_of(*unpack(received, MOST_BYTES))
-            parts = result_parts(tune(material.request(), settings))
+            parts = result_parts(tune(material.request(), settings, device=device))
         except (MemoryError, RuntimeError) as error:  # PyTorch has no error of its own for want of memory
             parts, failed = ({"failed": f"{type(error).__name__}: {error}".splitlines()[0]}, {}), True
         finally:

@@ -24,9 +24,10 @@ ENDING_S = 0.1
 """Between the end of a process' socket and of the process itself."""
 
 
-def trainer_command(descriptor: int, memory_bytes: int) -> list[str]:
+def trainer_command(descriptor: int, memory_bytes: int, device: str = "cpu") -> list[str]:
     """What starts the process; `-P` keeps a `numpy.py` in the working directory out of its way."""
-    return [sys.executable, "-P", "-m", "stepahead.service.trainer_child", str(descriptor), str(memory_bytes)]
+    child = [sys.executable, "-P", "-m", "stepahead.service.trainer_child"]
+    return [*child, str(descriptor), str(memory_bytes), device]
 
 
 class ProcessTrainer:
