@@ -421,7 +421,7 @@ class DurabilitySettings(Section):
 class ServiceSettings(Section):
     """The running program."""
 
-    max_batch: int = Field(8192, ge=1, description="readings that are stepped at once, at most")
+    max_batch: int = Field(32_768, ge=1, description="readings that are stepped at once, at most")
     max_batch_delay_s: float = Field(0.005, ge=0, le=10, description="a reading waits for company no longer than this")
     threads: int = Field(1, ge=1, le=256, description="threads of the step")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level that is logged")
