@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 from river.drift import ADWIN
 
-from stepahead.learning.drift import DriftDetector, new_adwin
+from stepahead.learning.drift import CumulativeSum, DriftDetector, new_adwin
 
 
 def rising(seed: int) -> NDArray[np.float64]:
@@ -34,6 +34,44 @@ def test_only_a_rise_is_a_drift() -> None:
     at = np.flatnonzero(DriftDetector().update(signals))
     assert len(at) >= 2
     assert all(400 <= i < 800 or 1200 <= i < 1600 for i in at.tolist())
+
+
+def test_the_cumulative_sum_is_pages_within_a_few_signals_of_a_rise_and_not_before() -> None:
+    delays = []
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        steady, risen = rng.normal(0.8, 0.15, 5000), rng.normal(1.6, 0.15, 20)
+        test = CumulativeSum()
+        assert not any(test.update(signal) for signal in steady)
+        # The same by Page's formula: the sum is above its lowest point so far by more than the threshold.
+        z = np.minimum((risen - test.mean) / test.variance**0.5, test.MOST) - test.ALLOWANCE
+        path = np.concatenate(([test.sum], test.sum + np.cumsum(z)))
+        expected = int(np.argmax(path - np.minimum(np.minimum.accumulate(path), 0) > test.THRESHOLD))
+        delays.append(1 + [test.update(signal) for signal in risen].index(True))
+        assert abs(delays[-1] - expected) <= 1  # mean and deviation move on a little
+    assert max(delays) <= 4
+
+
+def test_a_slow_rise_is_followed_and_a_single_outlier_is_none() -> None:
+    rng = np.random.default_rng(0)
+    assert not any(CumulativeSum().update(signal) for signal in [1e9])
+    test = CumulativeSum()
+    assert not any(test.update(signal) for signal in rng.normal(1, 0.1, 200))
+    assert not test.update(1e6)
+    test = CumulativeSum()
+    assert not any(test.update(signal) for signal in np.linspace(1, 2, 8000) + rng.normal(0, 0.2, 8000))
+
+
+def test_a_detector_that_was_saved_goes_on_as_one_that_was_not() -> None:
+    rng = np.random.default_rng(1)
+    signals = np.concatenate((rng.normal(1, 0.1, 300), rng.normal(1.4, 0.1, 40), rng.normal(2, 0.1, 200)))
+    for cut in (0, 20, 200, 303, 340, 345, 500):
+        whole, first, second = DriftDetector(), DriftDetector(), DriftDetector()
+        expected = whole.update(signals)
+        found = first.update(signals[:cut])
+        second.load_state_dict(first.state_dict())
+        assert found + second.update(signals[cut:]) == expected
+        assert second.drifts == whole.drifts == sum(expected) >= 2
 
 
 def test_it_brings_no_scikit_learn_with_it() -> None:

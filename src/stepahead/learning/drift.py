@@ -1,5 +1,7 @@
-"""Drift of the forecast error, found by river's ADWIN (Bifet & Gavaldà, SDM 2007)."""
+"""Drift of the forecast error: by Page's cumulative sum, and by river's ADWIN (Bifet & Gavaldà, SDM 2007)."""
 
+import math
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -11,6 +13,63 @@ __all__ = ["DriftDetector"]
 REMEMBERED = 1024
 """Newest signals that the detector is rebuilt from, every so many signals: ADWIN's own window has no bound and no
 form in which it can be saved, this has both."""
+
+
+class CumulativeSum:
+    """Page's test (Continuous inspection schemes, Biometrika 41, 1954) for a rise of a signal, in its own deviations.
+
+    It adds up by how much signals are higher than usual, and finds a rise by five deviations within three signals;
+    ADWIN took two to five times as long for it, and finds smaller ones.
+
+    Example:
+        >>> test = CumulativeSum()
+        >>> rng = np.random.default_rng(0)
+        >>> any([test.update(signal) for signal in rng.normal(1.0, 0.1, 1000)])
+        False
+        >>> [test.update(signal) for signal in (1.7, 1.6, 1.8)]
+        [False, False, True]
+    """
+
+    ALLOWANCE = 1.0
+    """Deviations above the mean that are nothing unusual."""
+    THRESHOLD = 8.0
+    """What deviations beyond it may add up to."""
+    MOST = 4.0
+    """Deviations that a single signal counts: one outlier is not a drift."""
+    SETTLED = 32
+    """Signals until mean and deviation are believed, at first and after a drift."""
+    MEMORY = 256
+    """Signals that they follow."""
+    LEAST = 0.1
+    """Least deviation, as a share of the mean."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.mean = self.variance = self.sum = 0.0
+
+    def update(self, signal: float) -> bool:
+        """Take a signal; whether it completes the proof of a rise, after which all begins anew."""
+        off = signal - self.mean
+        deviation = max(math.sqrt(self.variance), self.LEAST * self.mean)
+        if self.count >= self.SETTLED and deviation > 0:
+            self.sum = max(0.0, self.sum + min(off / deviation, self.MOST) - self.ALLOWANCE)
+            if self.sum > self.THRESHOLD:
+                self.load_state_dict(CumulativeSum().state_dict())
+                return True
+        self.count += 1
+        rate = 1 / min(self.count, self.MEMORY)
+        self.mean += rate * off
+        self.variance += rate * ((1 - rate) * off * off - self.variance)
+        return False
+
+    def state_dict(self) -> dict[str, float]:
+        """Count, mean, variance and sum."""
+        return vars(self).copy()
+
+    def load_state_dict(self, state: Mapping[str, float]) -> None:
+        """Take over what `state_dict` gave."""
+        self.count = int(state["count"])
+        self.mean, self.variance, self.sum = (float(state[name]) for name in ("mean", "variance", "sum"))
 
 
 class DriftDetector:
@@ -31,6 +90,7 @@ class DriftDetector:
         self._delta = delta
         self._adwin: Any = None  # made at the first signal, see `new_adwin`
         self._fed: list[float] = []
+        self._sum = CumulativeSum()
         self.drifts = 0
 
     def update(self, signals: NDArray[np.float64]) -> list[bool]:
@@ -45,7 +105,9 @@ class DriftDetector:
         before = self._adwin.estimation if self._fed else 0.0
         self._feed(signal)
         risen = bool(self._adwin.drift_detected) and self._adwin.estimation > before
-        if len(self._fed) >= 2 * REMEMBERED:
+        if self._sum.update(signal):
+            risen, self._fed = True, []  # or ADWIN would find the same rise once more
+        elif len(self._fed) >= 2 * REMEMBERED:
             self._rebuild(self._fed[-REMEMBERED:])
         self.drifts += risen
         return risen
@@ -61,14 +123,16 @@ class DriftDetector:
         for signal in signals:
             self._feed(signal)
 
-    def state_dict(self) -> dict[str, object]:
-        """The signals it can be rebuilt from, and the count of drifts."""
-        return {"fed": np.array(self._fed), "drifts": self.drifts}
+    def state_dict(self) -> dict[str, Any]:
+        """The signals ADWIN can be rebuilt from, the cumulative sum, and the count of drifts."""
+        return {"fed": np.array(self._fed), "sum": self._sum.state_dict(), "drifts": self.drifts}
 
-    def load_state_dict(self, state: dict[str, object]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over what `state_dict` gave."""
         self._rebuild(np.asarray(state["fed"], dtype=np.float64).tolist())
-        self.drifts = int(str(state["drifts"]))
+        if "sum" in state:  # earlier releases had none
+            self._sum.load_state_dict(state["sum"])
+        self.drifts = int(state["drifts"])
 
 
 class Adwin:
