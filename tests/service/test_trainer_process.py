@@ -216,14 +216,17 @@ def test_close_gives_up_what_is_under_way_without_a_word() -> None:
     assert not Path(f"/proc/{pid}").exists()
 
 
-def test_the_process_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("unread", [False, True], ids=["idle", "with a result that nobody has read"])
+def test_the_process_ends_when_its_parent_is_killed(unread: bool) -> None:
+    again = "trainer.submit(material(2)); select.select([trainer._socket], [], [])\n"
     program = (
-        "import sys, time\n"
+        "import select, time\n"
         "from tests.service.test_trainer_process import SETTINGS, material\n"
         "from stepahead.service.trainer_process import ProcessTrainer\n"
         "trainer = ProcessTrainer(SETTINGS, print)\n"
         "trainer.submit(material())\n"
         "assert trainer.wait() is not None\n"
+        f"{again if unread else ''}"
         "print(trainer.pid, flush=True)\n"
         "time.sleep(60)\n"
     )

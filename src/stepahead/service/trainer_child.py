@@ -33,7 +33,10 @@ def main() -> None:
 
 def _receive(ends: socket.socket, requests: "queue.SimpleQueue[int]") -> None:
     while True:
-        message, descriptors, _, _ = socket.recv_fds(ends, len(BEGIN), 1)
+        try:
+            message, descriptors, _, _ = socket.recv_fds(ends, len(BEGIN), 1)
+        except OSError:  # the service is gone and has left a result unread
+            message = b""
         if not message:
             os._exit(0)
         requests.put(descriptors[0])
