@@ -14,7 +14,8 @@ from stepahead.cluster.shards import place
 from tests.broker.conftest import MakePeer, Peer
 from tests.cluster.feed import Feed
 
-READY_S = 150.0
+READY_S = 200.0
+"""Every process imports PyTorch, and the machine may be full of others."""
 
 
 def environment(token: Path) -> dict[str, str]:
@@ -160,7 +161,7 @@ class RunningCluster:
         self.mouth.session.publish_many(feed.next(rows), 1, False)
         assert self.mouth.session.flush(30)
 
-    def answered(self, feed: Feed, seconds: float = 60.0) -> float:
+    def answered(self, feed: Feed, seconds: float = READY_S) -> float:
         """Until every message that was published has its forecast; how long that took, seconds."""
         return self.until(lambda: len(self.found) >= feed.sent, seconds)
 
@@ -168,8 +169,10 @@ class RunningCluster:
         """What `cluster status` says."""
         state = f"durability.state_dir={self.log.parent / 'state'}"
         command = [sys.executable, "-m", "stepahead", "cluster", "status", "--set", state]
-        return subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=100, check=False)
+        return subprocess.run(
+            command, env=self.environment, capture_output=True, text=True, timeout=READY_S, check=False
+        )
 
     def end(self) -> int:
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(60)
+        return self.process.wait(90)

@@ -17,7 +17,11 @@ TICK_S = 0.1
 NODES_EVERY_S = 0.5
 GATHER_S = 20.0
 """So long the first placement waits for owners that are still starting."""
-ROUTER = "router"
+LONGEST_TICK_S = 0.5
+"""More than this between two looks is not the others' silence but our own: we did not run. It does not count."""
+ROUTER, TRAINER = "router", "trainer"
+TUNE_S = 30.0
+"""So much longer than a fine-tune the trainer may be silent: no forecast waits for it."""
 
 
 class Hands(Protocol):
@@ -31,6 +35,9 @@ class Hands(Protocol):
 
     def router(self) -> Any:
         """Start the router."""
+
+    def trainer(self) -> Any:
+        """Start the trainer of all shards."""
 
     def call(self, actor: Any, method: str, *arguments: Any) -> Any:
         """Begin a call."""
@@ -46,14 +53,14 @@ class Hands(Protocol):
 
 
 class Member:
-    """A process that we started: an owner, or the router."""
+    """A process that we started: an owner, the router or the trainer."""
 
     def __init__(self, actor: Any, node: str) -> None:
         self.actor = actor
         self.node = node
         self.call: Any = None
-        self.asked_s = 0.0
-        self.answered_s: float | None = None
+        self.silent_s = 0.0
+        """How long we have listened for the answer to the call that is under way."""
         self.report: Mapping[str, Any] | None = None
         """The newest answer; None while it does not answer."""
         self.restarts = 0
@@ -69,20 +76,30 @@ class Controller:
         hands: starts and calls processes.
         log: told of every change.
         clock: monotonic seconds.
+        sleep: waits.
     """
 
     def __init__(
-        self, settings: Settings, root: Path, hands: Hands, log: Log, clock: Callable[[], float] = time.monotonic
+        self,
+        settings: Settings,
+        root: Path,
+        hands: Hands,
+        log: Log,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._settings = settings
         self._hands = hands
         self._log = log
         self._clock = clock
+        self._sleep = sleep
         shards = range(settings.cluster.shards)
         self._placement = Placement({s: read_epoch(ClusterDirectory.shard(root, s))[0] for s in shards})
         self._members: dict[str, Member] = {}
         self._router: Member | None = None
+        self._trainer: Member | None = None
         self._next_nodes_s = 0.0
+        self._heard_s = clock()
         self._began_s = clock()
         self._served: dict[int, Mapping[str, Any]] = {}
         self._whole = False
@@ -121,17 +138,22 @@ class Controller:
                 self._log.warning("node_lost", owner=name, node=member.node)
         if self._router is None and self._settings.cluster.readings == "router":
             self._router = Member(self._hands.router(), "")
+        if self._trainer is None and self._settings.cluster.weights == "shared":
+            self._trainer = Member(self._hands.trainer(), "")
 
     def _reports(self) -> dict[str, Mapping[str, Any]]:
         return {name: member.report for name, member in self._members.items() if member.report is not None}
 
     def _ask(self, wanted: Mapping[str, Mapping[int, int]]) -> None:
         """Call everybody who has answered; owners with what they are to serve, the router with who serves what."""
-        now_s = self._clock()
+        trainer = self._trainer
+        told = None if trainer is None or trainer.report is None else trainer.report["address"]
+        training = (told, sum(figures["series"] > 0 for figures in self._served.values()))
         for name, member in self._members.items():
             if member.call is None:
-                member.call = self._hands.call(member.actor, "attend", wanted.get(name, {}))
-                member.asked_s = now_s
+                member.call = self._hands.call(member.actor, "attend", wanted.get(name, {}), training)
+        if trainer is not None and trainer.call is None:
+            trainer.call = self._hands.call(trainer.actor, "tend")
         router = self._router
         if router is not None and router.call is None:
             addresses = {
@@ -141,28 +163,36 @@ class Controller:
                 for shard, figures in member.report["shards"].items()
             }
             router.call = self._hands.call(router.actor, "direct", addresses)
-            router.asked_s = now_s
 
     def _hear(self) -> None:
         everybody = dict(self._members)
-        if self._router is not None:
-            everybody[ROUTER] = self._router
+        everybody |= {
+            name: member for name, member in ((ROUTER, self._router), (TRAINER, self._trainer)) if member is not None
+        }
         calls = {name: member.call for name, member in everybody.items() if member.call is not None}
         began_s = self._clock()
         answers = self._hands.answers(calls, TICK_S)
         now_s = self._clock()
         if now_s - began_s < TICK_S:
-            time.sleep(TICK_S - (now_s - began_s))
+            self._sleep(TICK_S - (now_s - began_s))
+        listened_s, self._heard_s = min(now_s - self._heard_s, LONGEST_TICK_S), now_s
         for name, member in everybody.items():
             if name in answers:
-                member.call = None
-                self._answered(name, member, answers[name], now_s)
-            elif member.report is not None and now_s - member.asked_s > self._settings.cluster.silent_s:
-                self._log.error("silent", process=name, seconds=now_s - member.asked_s)
-                self._gone(name, member)
-                self._hands.kill(member.actor)
+                member.call, member.silent_s = None, 0.0
+                self._answered(name, member, answers[name])
+            elif member.report is not None:
+                member.silent_s += listened_s
+                if member.silent_s > self._patience_s(name):
+                    self._log.error("silent", process=name, seconds=member.silent_s)
+                    self._gone(name, member)
+                    self._hands.kill(member.actor)
 
-    def _answered(self, name: str, member: Member, report: Mapping[str, Any] | None, now_s: float) -> None:
+    def _patience_s(self, name: str) -> float:
+        """How long a process may be silent."""
+        patience_s = self._settings.cluster.silent_s
+        return patience_s + self._settings.learning.max_seconds + TUNE_S if name == TRAINER else patience_s
+
+    def _answered(self, name: str, member: Member, report: Mapping[str, Any] | None) -> None:
         if report is None:
             if member.report is not None:
                 self._log.error("died", process=name, pid=member.pid)
@@ -172,8 +202,8 @@ class Controller:
             member.restarts += 1
             self._gone(name, member)
             self._log.info("restarted", process=name, pid=report["pid"])
-        member.pid, member.report, member.answered_s = report["pid"], report, now_s
-        if report["failed"] is not None:
+        member.pid, member.report = report["pid"], report
+        if report["failed"] is not None and name != TRAINER:  # forecasts go on without it
             self.failed = f"{name}: {report['failed']}"
 
     def _gone(self, name: str, member: Member) -> None:
@@ -236,6 +266,7 @@ class Controller:
             }
             for name, member in list(self._members.items())
         }
+        trainer = self._trainer
         return {
             "uptime_s": round(self._clock() - self._began_s, 1),
             "shards": shards,
@@ -243,12 +274,16 @@ class Controller:
             "owners": owners,
             "nodes": len({member.node for member in list(self._members.values())}),
             "router": None if router is None else {"restarts": router.restarts, "up": bool(told), **told},
+            "trainer": None
+            if trainer is None
+            else {"restarts": trainer.restarts, "up": trainer.report is not None, **(trainer.report or {})},
         }
 
     def stop(self, timeout_s: float) -> bool:
         """Stop reading, then finish all shards; whether all were through in time."""
         until_s = self._clock() + timeout_s
-        groups = [[] if self._router is None else [self._router], list(self._members.values())]
+        alone = [[] if member is None else [member] for member in (self._router, self._trainer)]
+        groups = [alone[0], list(self._members.values()), alone[1]]
         fine = True
         for group in groups:
             calls = {
