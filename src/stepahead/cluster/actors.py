@@ -1,4 +1,4 @@
-"""The actors: owner, router and controller as Ray starts, restarts and calls them; what they do stands elsewhere."""
+"""The actors, as Ray starts, restarts and calls them: owner, router, trainer, controller. What they do is elsewhere."""
 
 import os
 import threading
@@ -13,17 +13,19 @@ import torch
 from stepahead.cluster.controller import Controller
 from stepahead.cluster.herald import Herald
 from stepahead.cluster.metrics_server import MetricsServer
-from stepahead.cluster.owner import Owner
+from stepahead.cluster.owner import Owner, Training
 from stepahead.cluster.router import Address, Router
 from stepahead.cluster.sharding import ShardRule
+from stepahead.cluster.shared_trainer import SharedTrainer
 from stepahead.contract.settings import Settings
 from stepahead.service.arrival_clock import ArrivalClock
 from stepahead.service.program import SessionLog
+from stepahead.service.trainer_child import NICENESS, bound_memory
 from stepahead.telemetry.log import Log, make_log
 from stepahead.wire.session import Session
 from stepahead.wire.topics import parse_filter
 
-__all__ = ["NAMESPACE", "ControllerActor", "OwnerActor", "RouterActor"]
+__all__ = ["NAMESPACE", "ControllerActor", "OwnerActor", "RouterActor", "TrainerActor"]
 
 NAMESPACE = "stepahead"
 STOP_S = 10.0
@@ -46,9 +48,9 @@ class OwnerActor:
         self._owner = Owner(settings, Path(root), name, host, secret, log_of(settings))
         self._owner.start()
 
-    def attend(self, wanted: Mapping[int, int]) -> dict[str, Any]:
+    def attend(self, wanted: Mapping[int, int], training: Training) -> dict[str, Any]:
         """See `Owner.attend`."""
-        return self._owner.attend(wanted)
+        return self._owner.attend(wanted, training)
 
     def stop(self) -> bool:
         """Finish all shards."""
@@ -106,6 +108,46 @@ class RouterActor:
         return not self._thread.is_alive()
 
 
+class TrainerActor:
+    """A `SharedTrainer` in a process of its own, turned by one thread, behind all that answers readings."""
+
+    def __init__(self, settings: Settings, root: str, secret: bytes) -> None:
+        os.nice(NICENESS)
+        torch.set_num_threads(1)
+        torch.optim.AdamW([torch.zeros(1)])  # the first one imports another hundred megabytes of PyTorch
+        bound_memory(settings.learning.max_memory_bytes)
+        self._log = log_of(settings)
+        self._trainer = SharedTrainer(settings, Path(root), ray.util.get_node_ip_address(), secret, self._log)
+        self._failed: str | None = None
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="trainer", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            while not self._stopping:
+                self._trainer.turn(TURN_S)
+        except Exception as error:  # whatever it is: nothing is learned any more, and people must know
+            self._failed = f"{type(error).__name__}: {error}"
+            self._log.error("trainer_failed", text=self._failed)
+        finally:
+            self._trainer.close()
+
+    def tend(self) -> dict[str, Any]:
+        """Where it is, and how it goes."""
+        return {
+            "pid": os.getpid(),
+            "failed": self._failed,
+            "address": None if self._failed else self._trainer.address,
+            **self._trainer.report(),
+        }
+
+    def stop(self) -> bool:
+        """End; a fine-tune that is under way is given up."""
+        self._stopping = True
+        return True
+
+
 class ControllerActor:
     """A `Controller` in a process of its own, turned by one thread."""
 
@@ -151,7 +193,7 @@ class ControllerActor:
 
 
 class Crew:
-    """The owners and the router as the controller sees them: started through Ray, called through Ray."""
+    """The owners, the router and the trainer as the controller sees them: started through Ray, called through Ray."""
 
     def __init__(self, settings: Settings, root: str, secret: bytes) -> None:
         self._settings = settings
@@ -178,6 +220,14 @@ class Crew:
             num_cpus=0, max_restarts=-1, max_task_retries=0, max_concurrency=4, scheduling_strategy=strategy
         )
         return made.remote(self._settings, self._secret)
+
+    def trainer(self) -> Any:
+        """Start the trainer, beside us while our node stands."""
+        strategy = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(self._home, soft=True)
+        made = ray.remote(TrainerActor).options(
+            num_cpus=0, max_restarts=-1, max_task_retries=0, max_concurrency=4, scheduling_strategy=strategy
+        )
+        return made.remote(self._settings, self._root, self._secret)
 
     def call(self, actor: Any, method: str, *arguments: Any) -> Any:
         """Begin a call; what stands for its answer."""

@@ -57,13 +57,14 @@ class Fence:
             raise FencedError(f"epoch {self.epoch} is over, {newest} has begun: {owner} has {self.directory} now")
 
 
-def claim(directory: Path, epoch: int, owner: str) -> Fence:
+def claim(directory: Path, epoch: int, owner: str, mark: str = "journal") -> Fence:
     """Begin an epoch: from its return on no older owner writes or publishes.
 
     Args:
         directory: of the shard; made if need be.
         epoch: higher than every one before.
         owner: who claims, for people.
+        mark: folder by which the directory is known as ours; made too.
 
     Raises:
         FencedError: this epoch or a newer one was claimed before.
@@ -71,7 +72,7 @@ def claim(directory: Path, epoch: int, owner: str) -> Fence:
     """
     disk = OsFilesystem()
     try:
-        disk.make_directory(directory / "journal")  # by it the directory is known as ours
+        disk.make_directory(directory / mark)
         with exclusive(directory / LOCK):
             newest, holder = read_epoch(directory)
             if newest >= epoch:

@@ -21,11 +21,13 @@ from stepahead.cluster.shard_session import OwnSession, RoutedSession
 from stepahead.cluster.sharding import filters_of
 from stepahead.cluster.speaker import Speaker
 from stepahead.cluster.station import Station, settings_of_shard
+from stepahead.cluster.trainer_link import LinkedSeat, SharedDoor, TrainerAddress, TrainerLink
 from stepahead.cluster.training_room import TrainingRoom
 from stepahead.contract.errors import FencedError, StateError
 from stepahead.contract.settings import Settings
 from stepahead.learning.trainer import InlineTrainer, Trainer
 from stepahead.service.arrival_clock import ArrivalClock
+from stepahead.service.outcomes import OutcomeDoor
 from stepahead.service.program import SessionLog
 from stepahead.service.trainer_process import ProcessTrainer
 from stepahead.storage.lock import holder_of
@@ -34,7 +36,10 @@ from stepahead.wire.delivery import Will
 from stepahead.wire.encoder import offline_status, status_topic
 from stepahead.wire.session import Session
 
-__all__ = ["Owner"]
+__all__ = ["Owner", "Training"]
+
+Training = tuple[TrainerAddress | None, int]
+"""Where the trainer of all shards is, and how many shards have series."""
 
 IDLE_S = 0.05
 LOCK_LOOK_S = 0.02
@@ -74,6 +79,8 @@ class Owner:
         self._disk = ThreadPoolExecutor(DISK_THREADS, "disk")
         self._failures = 0
         self._room: TrainingRoom | None = None
+        self._link = TrainerLink(secret) if settings.cluster.weights == "shared" else None
+        self._training: Training = (None, 1)
         self._speaker: Speaker | None = None
         self._newcomers: list[tuple[Channel, float]] = []
         self._listener = socket.create_server((host, 0), backlog=1024) if self._routed else None
@@ -94,7 +101,7 @@ class Owner:
             broker = self._settings.broker
             ours = broker.model_copy(update={"client_id": f"{broker.client_id}-{self._name}"})
             self._speaker = Speaker(Session(ours, [], None, SessionLog(self._log), clean=True))
-        if not self._settings.engine.deterministic:
+        if self._link is None and not self._settings.engine.deterministic:
             self._room = TrainingRoom(self._make_trainer)
         self._thread.start()
 
@@ -110,16 +117,18 @@ class Owner:
         """Where routers connect; None when there are none."""
         return None if self._listener is None else self._listener.getsockname()[:2]
 
-    def attend(self, wanted: Mapping[int, int]) -> dict[str, Any]:
+    def attend(self, wanted: Mapping[int, int], training: Training = (None, 1)) -> dict[str, Any]:
         """Take orders and tell how things are; from any thread.
 
         Args:
             wanted: shard -> epoch, all that shall be served here; the rest is let go of.
+            training: where the trainer of all shards is, None = nowhere; and how many shards have series.
 
         Returns:
             `shards`: shard -> figures of those that are served; `refused`: shard -> epoch and why it is not;
-            `address`: for routers; `failed`: why nothing is served; `pid`, `fine_tunes_failed`.
+            `address`: for routers; `failed`: why nothing is served; `pid`, `fine_tunes_failed`, `shares_lost`.
         """
+        self._training = training
         if wanted != self._wanted:
             self._wanted = dict(wanted)
             self._wake()
@@ -130,6 +139,7 @@ class Owner:
             "failed": self.failed,
             "pid": os.getpid(),
             "fine_tunes_failed": self._failures,
+            "shares_lost": 0 if self._link is None else self._link.lost,
         }
 
     def stop(self, timeout_s: float) -> bool:
@@ -159,6 +169,8 @@ class Owner:
             self._figures = {}
             if self._room is not None:
                 self._room.close()
+            if self._link is not None:
+                self._link.close()
             if self._speaker is not None:
                 self._speaker.session.close(1.0)
             for channel, _ in self._newcomers:
@@ -199,10 +211,9 @@ class Owner:
                 return False
             del self._claimed[shard]
             log = self._log.bind(shard=shard)
-            settings, room = self._settings, self._room
-            trainer = InlineTrainer(settings.learning, clock=lambda: 0.0) if room is None else room.seat()
             make_session = self._session_maker(shard, fence, log)
-            station = Station(settings, shard, fence, make_session, trainer, self._disk, self._wake, log)
+            door = self._door(shard)
+            station = Station(self._settings, shard, fence, make_session, door, self._disk, self._wake, log)
         except (FencedError, StateError) as error:
             self._claimed.pop(shard, None)
             self._refused[shard] = (epoch, str(error))
@@ -211,6 +222,15 @@ class Owner:
         self._stations[shard] = station
         self._figures = self._figures | {shard: station.figures()}
         return True
+
+    def _door(self, shard: int) -> OutcomeDoor:
+        """Through which a shard's engine learns."""
+        settings = self._settings
+        if self._link is not None:
+            return SharedDoor(LinkedSeat(self._link, shard, settings.cluster.shards))
+        if self._room is not None:
+            return OutcomeDoor(self._room.seat())
+        return OutcomeDoor(InlineTrainer(settings.learning, clock=lambda: 0.0))
 
     def _session_maker(self, shard: int, fence: Fence, log: Log) -> Callable[[int], OwnSession | RoutedSession]:
         speaker = self._speaker
@@ -285,6 +305,8 @@ class Owner:
             found.append(self._listener.fileno())
         if self._speaker is not None and self._speaker.session.socket is not None:
             found.append(self._speaker.session.socket.fileno())
+        if self._link is not None and self._link.socket is not None:
+            found.append(self._link.socket.fileno())
         found += [channel.socket.fileno() for channel, _ in self._newcomers if channel.closed is None]
         return [descriptor for descriptor in found if descriptor >= 0]
 
@@ -293,6 +315,9 @@ class Owner:
             self._speaker.session.receive(0.0, 1)
             for station in self._stations.values():
                 station.session.settle()
+        if self._link is not None:
+            self._link.direct(*self._training)
+            self._link.turn()
         for shard in ready:
             station = self._stations[shard]
             try:

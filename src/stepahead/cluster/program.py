@@ -51,6 +51,11 @@ def check(settings: Settings) -> None:
         raise SettingsError("broker.qos = 0: what moves or dies would be lost, so a cluster needs 1")
     if settings.publish.format == "sparkplug":
         raise SettingsError("publish.format = 'sparkplug': an edge node is one process; allowed are json, senml, line")
+    if settings.engine.deterministic and settings.cluster.weights == "shared":
+        raise SettingsError(
+            "engine.deterministic = true: when shared weights come depends on the other shards; allowed is "
+            "cluster.weights = 'shard'"
+        )
     if settings.cluster.readings == "shared" and settings.broker.protocol != "5":
         raise SettingsError(
             "cluster.readings = 'shared': shared subscriptions are of MQTT 5: set broker.protocol = '5'"
@@ -80,18 +85,20 @@ def run(settings: Settings, address: str | None) -> int:
     need_ray()
     check(settings)
     log = make_log(level=settings.service.log_level, form=settings.service.log_format)
-    directory = ClusterDirectory(state_directory(settings).absolute(), settings.cluster.shards)
+    cluster = settings.cluster
+    directory = ClusterDirectory(state_directory(settings).absolute(), cluster.shards, cluster.weights)
     try:
-        with joined(address, settings.cluster.public, ClusterDirectory.token(directory.root)) as head:
+        with joined(address, cluster.public, ClusterDirectory.token(directory.root)) as head:
             directory.note_address(head)
             log.info(
                 "starting",
                 broker=mask_url(settings.broker.url),
                 ray=head,
                 state=directory.root,
-                shards=settings.cluster.shards,
-                actors=settings.cluster.actors,
-                readings=settings.cluster.readings,
+                shards=cluster.shards,
+                actors=cluster.actors,
+                readings=cluster.readings,
+                weights=cluster.weights,
                 pid=os.getpid(),
             )
             return govern(settings, directory.root, log)

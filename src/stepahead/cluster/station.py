@@ -9,10 +9,10 @@ from typing import Any
 
 from stepahead.cluster.epoch import Fence, FencedFilesystem
 from stepahead.cluster.shard_session import OwnSession, RoutedSession, ShardSession
+from stepahead.cluster.trainer_link import SharedDoor
 from stepahead.contract.reasons import DropCounter
 from stepahead.contract.settings import Settings
 from stepahead.forecasting.engine import Engine
-from stepahead.learning.trainer import Trainer
 from stepahead.service.arrivals import REMEMBERED_MESSAGES, Arrivals
 from stepahead.service.loop import Loop
 from stepahead.service.outcomes import OutcomeDoor
@@ -54,7 +54,7 @@ class Station:
         shard: its number.
         fence: of the epoch that was claimed for it.
         make_session: makes the session; told the newest arrival that was written down.
-        trainer: who fine-tunes.
+        door: through which its engine learns.
         disk: commits journals beside the stream; shared, and not closed.
         wake: called, from another thread, when such a commit is over.
         log: of the shard.
@@ -70,7 +70,7 @@ class Station:
         shard: int,
         fence: Fence,
         make_session: Callable[[int], OwnSession | RoutedSession],
-        trainer: Trainer,
+        door: OutcomeDoor,
         disk: Executor,
         wake: Callable[[], None],
         log: Log,
@@ -78,8 +78,9 @@ class Station:
         self.shard = shard
         self.fence = fence
         ours = settings_of_shard(settings, shard)
-        self._door = OutcomeDoor(trainer)
-        self._engine = Engine(ours, self._door)
+        self._engine = Engine(ours, door)
+        if isinstance(door, SharedDoor):
+            door.seat.engine = self._engine
         drops = DropCounter()
         filters = [parse_filter(subscription.filter) for subscription in ours.subscriptions]
         output = Output(ours, filters, self._engine.table, drops, lambda event: None)
@@ -95,7 +96,7 @@ class Station:
         share = settings.cluster.shards if settings.cluster.readings == "router" else 1
         arrivals = Arrivals(max(1, REMEMBERED_MESSAGES // share))
         recent = RecentForecasts(REMEMBERED_FORECASTS)
-        knowledge = Knowledge(self._engine, self._door, recent, arrivals, decoder.sparkplug)
+        knowledge = Knowledge(self._engine, door, recent, arrivals, decoder.sparkplug)
         self._disk = FencedFilesystem(fence)
         self._commits = Shared(disk, wake)
         keeper, self._release = resume(
@@ -113,7 +114,7 @@ class Station:
             drops,
             self._engine,
             output.encoder,
-            self._door,
+            door,
             recent,
             arrivals,
             keeper,
