@@ -97,6 +97,7 @@ class RunningCluster:
         self.status: dict[str, Any] = {}
         command = [sys.executable, "-m", "stepahead", "cluster", "run"]
         command += [] if nodes is None else ["--address", nodes.address]
+        self.command = [*command, *(part for text in assignments for part in ("--set", text))]
         for text in (f"durability.state_dir={folder / 'state'}", *assignments):
             command += ["--set", text]
         self.environment = surroundings = environment(folder / "none") if nodes is None else nodes.environment
@@ -172,6 +173,11 @@ class RunningCluster:
         return subprocess.run(
             command, env=self.environment, capture_output=True, text=True, timeout=READY_S, check=False
         )
+
+    def another(self, state: Path) -> subprocess.CompletedProcess[str]:
+        """What comes of a second one in the same Ray, with a state of its own."""
+        command, environment = [*self.command, "--set", f"durability.state_dir={state}"], self.environment
+        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=READY_S, check=False)
 
     def end(self) -> int:
         self.process.send_signal(signal.SIGTERM)

@@ -1,5 +1,6 @@
 """`stepahead cluster run` on real Ray: the forecasts of one process, through kills of actors and nodes."""
 
+import json
 import os
 import random
 import shutil
@@ -55,18 +56,24 @@ def compare(make_peer: MakePeer, broker: Broker, topic: str, tmp_path: Path, act
             cluster.play(feed, 20)
         cluster.answered(feed)
         assert len(set(cluster.status["placement"].values())) > 1
-        told = urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60).read().decode()
-        assert f"stepahead_cluster_shards_served {SHARDS}.0" in told
+        metrics = urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60).read().decode()
+        assert f"stepahead_cluster_shards_served {SHARDS}.0" in metrics
         rule = ShardRule(settings_of(ours))
         fed = {rule.of(topic) for topic, _ in feed.all}
-        assert sum(line.startswith("stepahead_cluster_shard_lag_seconds{") for line in told.splitlines()) == len(fed)
+        assert sum(line.startswith("stepahead_cluster_shard_lag_seconds{") for line in metrics.splitlines()) == len(fed)
         assert urlopen(f"http://127.0.0.1:{port}/readyz", timeout=60).status == 200
+
+        def rows() -> int:
+            page = urlopen(f"http://127.0.0.1:{port}/api/now?view=overview&size=200", timeout=60)
+            return len(json.loads(page.read())["body"]["rows"])
+
+        cluster.until(lambda: rows() == SENSORS)  # who does not answer within a second is left out
         addresses = listening(descendants(cluster.process.pid))
         assert len(addresses) >= actors  # Ray's own, and each owner's for the router
         assert set(addresses) <= LOOPBACK, "strangers could reach Ray"
-        shown = cluster.show()
-        assert shown.returncode == 0, shown.stderr
-        assert f"{SHARDS} of {SHARDS} shards served by {actors} owners on 1 nodes" in shown.stdout
+        told = cluster.show()
+        assert told.returncode == 0, told.stdout + told.stderr
+        assert f"{SHARDS} of {SHARDS} shards served by {actors} owners on 1 nodes" in told.stdout
         assert cluster.end() == 0
     assert cluster.found == expected(settings_of(ours), feed.all)
     models = {forecast["model"] for forecast in cluster.found.values()}
@@ -143,6 +150,9 @@ def test_kills_of_actors_and_nodes_lose_nothing_and_leave_every_forecast_as_it_w
         while feed.sent < len(feed.all):
             cluster.play(feed, 10)
         cluster.answered(feed)
+        another = cluster.another(tmp_path / "another")
+        assert another.returncode == 1
+        assert "this Ray has a stepahead cluster already: give each cluster a Ray of its own" in another.stderr
         assert cluster.end() == 0
     worst = {kind: f"{len(all_s)} times, back in {max(all_s):.1f} s at most" for kind, all_s in trial.back_s.items()}
     print(f"{len(cluster.found)} forecasts of {len(feed.all)} readings:", worst)

@@ -4,6 +4,7 @@ import os
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,8 @@ import torch
 
 from stepahead.cluster.controller import Controller
 from stepahead.cluster.herald import Herald
-from stepahead.cluster.metrics_server import MetricsServer
 from stepahead.cluster.owner import Owner, Training
+from stepahead.cluster.ray_start import strangers
 from stepahead.cluster.router import Address, Router
 from stepahead.cluster.sharding import ShardRule
 from stepahead.cluster.shared_trainer import SharedTrainer
@@ -51,6 +52,10 @@ class OwnerActor:
     def attend(self, wanted: Mapping[int, int], training: Training) -> dict[str, Any]:
         """See `Owner.attend`."""
         return self._owner.attend(wanted, training)
+
+    def ask(self, question: bytes) -> bytes:
+        """See `Gallery.ask`; nothing where there is no page."""
+        return self._owner.ask(question)
 
     def stop(self) -> bool:
         """Finish all shards."""
@@ -153,13 +158,17 @@ class ControllerActor:
 
     def __init__(self, settings: Settings, root: str, secret: bytes) -> None:
         self._log = log_of(settings)
-        self._controller = Controller(settings, Path(root), Crew(settings, root, secret), self._log)
+        self._controller = Controller(settings, Path(root), Crew(settings, root, secret, self._log), self._log)
         self._herald = Herald(settings, SessionLog(self._log))
-        self._server: MetricsServer | None = None
+        self._page = ExitStack()
         if settings.http.enabled:
-            self._server = MetricsServer(settings.http, self._controller.status, self._told)
-            self._server.start()
-            self._log.info("http", port=self._server.port, host=settings.http.host)
+            # Imported here: the other actors do not carry uvicorn, Starlette and prometheus-client in their memory.
+            from stepahead.cluster.panorama import Panorama
+            from stepahead.dashboard.server import PageServer
+
+            panorama = Panorama(settings, self._controller.status, self._controller.ask_owners)
+            page = self._page.enter_context(PageServer(settings.http, panorama, self._told))
+            self._log.info("http", page=page.url, token=settings.http.token is not None)
         self._failed: str | None = None
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="controller", daemon=True)
@@ -187,23 +196,27 @@ class ControllerActor:
         self._thread.join(STOP_S)
         fine = self._controller.stop(2 * STOP_S)
         self._herald.close()
-        if self._server is not None:
-            self._server.close()
+        self._page.close()
         return fine
 
 
 class Crew:
     """The owners, the router and the trainer as the controller sees them: started through Ray, called through Ray."""
 
-    def __init__(self, settings: Settings, root: str, secret: bytes) -> None:
+    def __init__(self, settings: Settings, root: str, secret: bytes, log: Log) -> None:
         self._settings = settings
         self._root = root
         self._secret = secret
+        self._log = log
         self._home = ray.get_runtime_context().get_node_id()
 
     def nodes(self) -> list[str]:
-        """Ids of the nodes that are alive."""
-        return [node["NodeID"] for node in ray.nodes() if node["Alive"]]
+        """Ids of the nodes that are alive; one that comes with a public address gets no owner."""
+        alive = {node["NodeID"]: node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"]}
+        outside = set() if self._settings.cluster.public else set(strangers(list(alive.values())))
+        for address in outside:
+            self._log.error("node_refused", text=f"{address} is public; cluster.public = true lets it in")
+        return [node for node, address in alive.items() if address not in outside]
 
     def owner(self, name: str, node: str) -> Any:
         """Start an owner on a node; Ray starts it again there whenever it dies."""

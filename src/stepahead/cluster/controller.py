@@ -17,6 +17,8 @@ TICK_S = 0.1
 NODES_EVERY_S = 0.5
 GATHER_S = 20.0
 """So long the first placement waits for owners that are still starting."""
+PAGE_S = 1.0
+"""So long the page waits for an owner."""
 LONGEST_TICK_S = 0.5
 """More than this between two looks is not the others' silence but our own: we did not run. It does not count."""
 ROUTER, TRAINER = "router", "trainer"
@@ -278,6 +280,16 @@ class Controller:
             if trainer is None
             else {"restarts": trainer.restarts, "up": trainer.report is not None, **(trainer.report or {})},
         }
+
+    def ask_owners(self, question: bytes) -> list[bytes]:
+        """The answers of those owners that are up and answer in time; from the page's thread."""
+        calls = {
+            name: self._hands.call(member.actor, "ask", question)
+            for name, member in list(self._members.items())
+            if member.report is not None
+        }
+        answers = self._hands.answers(calls, PAGE_S) if calls else {}
+        return [answer for answer in answers.values() if answer]
 
     def stop(self, timeout_s: float) -> bool:
         """Stop reading, then finish all shards; whether all were through in time."""

@@ -9,8 +9,9 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -25,16 +26,22 @@ from stepahead.cluster.trainer_link import LinkedSeat, SharedDoor, TrainerAddres
 from stepahead.cluster.training_room import TrainingRoom
 from stepahead.contract.errors import FencedError, StateError
 from stepahead.contract.settings import Settings
+from stepahead.forecasting.engine import Engine
 from stepahead.learning.trainer import InlineTrainer, Trainer
 from stepahead.service.arrival_clock import ArrivalClock
 from stepahead.service.outcomes import OutcomeDoor
 from stepahead.service.program import SessionLog
 from stepahead.service.trainer_process import ProcessTrainer
+from stepahead.service.watch import Watch
 from stepahead.storage.lock import holder_of
 from stepahead.telemetry.log import Log
 from stepahead.wire.delivery import Will
 from stepahead.wire.encoder import offline_status, status_topic
 from stepahead.wire.session import Session
+from stepahead.wire.units import Units
+
+if TYPE_CHECKING:
+    from stepahead.cluster.gallery import Gallery
 
 __all__ = ["Owner", "Training"]
 
@@ -77,6 +84,7 @@ class Owner:
         self._refused: dict[int, tuple[int, str]] = {}
         self._figures: dict[int, dict[str, Any]] = {}
         self._disk = ThreadPoolExecutor(DISK_THREADS, "disk")
+        self._gallery = gallery_of(settings)
         self._failures = 0
         self._room: TrainingRoom | None = None
         self._link = TrainerLink(secret) if settings.cluster.weights == "shared" else None
@@ -141,6 +149,10 @@ class Owner:
             "fine_tunes_failed": self._failures,
             "shares_lost": 0 if self._link is None else self._link.lost,
         }
+
+    def ask(self, question: bytes) -> bytes:
+        """See `Gallery.ask`; from any thread. Empty where there is no page."""
+        return b"" if self._gallery is None else self._gallery.ask(question)
 
     def stop(self, timeout_s: float) -> bool:
         """Finish all shards in good order; whether that was reached in time."""
@@ -213,7 +225,9 @@ class Owner:
             log = self._log.bind(shard=shard)
             make_session = self._session_maker(shard, fence, log)
             door = self._door(shard)
-            station = Station(self._settings, shard, fence, make_session, door, self._disk, self._wake, log)
+            station = Station(
+                self._settings, shard, fence, make_session, door, self._disk, self._wake, log, self._show(shard)
+            )
         except (FencedError, StateError) as error:
             self._claimed.pop(shard, None)
             self._refused[shard] = (epoch, str(error))
@@ -222,6 +236,10 @@ class Owner:
         self._stations[shard] = station
         self._figures = self._figures | {shard: station.figures()}
         return True
+
+    def _show(self, shard: int) -> Callable[[Engine, Units], Watch] | None:
+        """What shows a shard; None where there is no page."""
+        return None if self._gallery is None else partial(self._gallery.open, shard)
 
     def _door(self, shard: int) -> OutcomeDoor:
         """Through which a shard's engine learns."""
@@ -266,6 +284,8 @@ class Owner:
         self._log.warning("shard_fenced", shard=shard, text=why)
 
     def _forget(self, shard: int) -> None:
+        if self._gallery is not None:
+            self._gallery.close(shard)
         self._figures = {other: figures for other, figures in self._figures.items() if other != shard}
 
     def _ready(self) -> list[int]:
@@ -364,3 +384,13 @@ class Owner:
         else:
             channel.send({"ok": True, "newest_ns": station.newest_ns})
             station.session.attach(channel)
+
+
+def gallery_of(settings: Settings) -> "Gallery | None":
+    """What shows our shards to the page; None where there is none."""
+    if not settings.http.enabled:
+        return None
+    # Imported here: without the page an owner does not carry what it is made of in its memory.
+    from stepahead.cluster.gallery import Gallery
+
+    return Gallery(settings)

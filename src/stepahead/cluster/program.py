@@ -126,7 +126,9 @@ def govern(settings: Settings, root: Path, log: Log) -> int:
         )
         controller = made.remote(settings, str(root), secrets.token_bytes(32))
     except ValueError as error:
-        raise StepaheadError(f"this Ray has a stepahead cluster already: {error}") from error
+        raise StepaheadError(
+            "this Ray has a stepahead cluster already: give each cluster a Ray of its own, or end the other one"
+        ) from error
     notifier = Notifier(os.environ, lambda text: log.warning("service_manager", text=text))
     stop = Told()
     failed = watch(ray, controller, stop, notifier, log)

@@ -80,7 +80,7 @@ class SharedTrainer:
         self._drifted: dict[str, set[int]] = {name: set() for name in self._cohorts}
         self._offers: dict[str, TuneResult] = {}
         self._shares = Counter[int]()
-        self._failures = 0
+        self._judged = {"adopted": 0, "kept": 0}
         self._restore()
         self._channels: list[Channel] = []
         self._newcomers: list[tuple[Channel, float]] = []
@@ -127,13 +127,11 @@ class SharedTrainer:
         return host, port, self.fence.epoch
 
     def report(self) -> dict[str, Any]:
-        """How it goes: `versions`, `adopted`, `rejected` and `failed` fine-tunes, and `shares` by shard."""
-        tallies = [cohort.tally for cohort in self._cohorts.values()]
+        """How it goes: `versions`, `tunes` by network and result, how many members were `judged`, `shares` by shard."""
         return {
             "versions": {name: cohort.ensemble.version for name, cohort in self._cohorts.items()},
-            "adopted": sum(tally.adopted for tally in tallies),
-            "rejected": sum(tally.rejected for tally in tallies),
-            "failed_tunes": sum(tally.failed for tally in tallies) + self._failures,
+            "tunes": {name: tally_of(cohort) for name, cohort in self._cohorts.items()},
+            "judged": dict(self._judged),
             "shares": dict(self._shares),
         }
 
@@ -230,11 +228,14 @@ class SharedTrainer:
             material = cohort.material(lessons, exam, cohort.schedule.since_drift)
             result = tune(material.request(), self._learning, clock=self._clock)
         except (MemoryError, RuntimeError, ValueError, IndexError) as error:
-            self._failures += 1
+            cohort.tally.failed += 1
             self._log.warning("fine_tune_failed", text=f"{type(error).__name__}: {error}".splitlines()[0])
             return
         before = cohort.ensemble.version
         verdict = judge(result)
+        adopted = int(verdict.adopt.sum())
+        self._judged["adopted"] += adopted
+        self._judged["kept"] += len(verdict.adopt) - adopted
         cohort.adopt(result, verdict)
         if cohort.ensemble.version > before:
             losses = (result.train_loss, result.champion_loss, result.challenger_loss, result.doubt)
@@ -269,3 +270,9 @@ def offer(cohort: Cohort, losses: tuple[Any, Any, Any, Any]) -> TuneResult:
     return TuneResult(
         cohort.name, cohort.tally.begun, cohort.ensemble.weights, [], *losses, False, version=cohort.ensemble.version
     )
+
+
+def tally_of(cohort: Cohort) -> dict[str, int]:
+    """Fine-tunes by result; drifts are found by the shards."""
+    tally = cohort.tally
+    return {"begun": tally.begun, "adopted": tally.adopted, "rejected": tally.rejected, "failed": tally.failed}

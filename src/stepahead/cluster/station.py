@@ -19,10 +19,12 @@ from stepahead.service.outcomes import OutcomeDoor
 from stepahead.service.output import Output
 from stepahead.service.recovery import Knowledge, resume
 from stepahead.service.redelivery import RecentForecasts
+from stepahead.service.watch import Watch
 from stepahead.telemetry.log import Log
 from stepahead.wire.decoder import Decoder
 from stepahead.wire.encoder import TOPICS
 from stepahead.wire.topics import parse_filter
+from stepahead.wire.units import Units
 
 __all__ = ["Station", "settings_of_shard"]
 
@@ -58,6 +60,7 @@ class Station:
         disk: commits journals beside the stream; shared, and not closed.
         wake: called, from another thread, when such a commit is over.
         log: of the shard.
+        show: gives the watch by which it is shown; none = nobody looks.
 
     Raises:
         FencedError: the shard was claimed by another owner meanwhile.
@@ -74,6 +77,7 @@ class Station:
         disk: Executor,
         wake: Callable[[], None],
         log: Log,
+        show: Callable[[Engine, Units], Watch] | None = None,
     ) -> None:
         self.shard = shard
         self.fence = fence
@@ -107,6 +111,9 @@ class Station:
         self._keeper.commit(time.monotonic(), company=False)
         self.newest_ns = arrivals.newest_ns
         self.session: ShardSession = (session := make_session(arrivals.newest_ns))
+        watch = None if show is None else show(self._engine, decoder.units)
+        if watch is not None:
+            door.on_result = watch.judged_by_gate
         self.loop = Loop(
             ours,
             session,
@@ -120,6 +127,7 @@ class Station:
             keeper,
             log,
             version("stepahead"),
+            watch=watch,
             announcer=output.announcer,
         )
         session.on_connected = self.loop.connected_anew

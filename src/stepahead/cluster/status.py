@@ -98,10 +98,10 @@ def trainer_line(trainer: Mapping[str, Any]) -> str:
     """How the trainer of all shards is.
 
     Example:
-        >>> trainer_line({"up": True, "restarts": 0, "failed": None, "versions": {"default": 7}, "rejected": 2})
-        'trainer: weights default 7, 2 fine-tunes rejected, 0 restarts'
+        >>> trainer_line({"up": True, "restarts": 0, "failed": None, "versions": {"default": 7}})
+        'trainer: weights default 7, 0 restarts'
     """
     if not trainer["up"] or trainer["failed"] is not None:
         return f"trainer: {trainer.get('failed') or 'down'}, {trainer['restarts']} restarts"
     versions = ", ".join(f"{name} {version}" for name, version in trainer["versions"].items())
-    return f"trainer: weights {versions}, {trainer['rejected']} fine-tunes rejected, {trainer['restarts']} restarts"
+    return f"trainer: weights {versions}, {trainer['restarts']} restarts"
