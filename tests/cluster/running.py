@@ -149,7 +149,7 @@ class RunningCluster:
 
     def whole(self, owners: int) -> bool:
         status = self.status
-        up = [name for name, owner in status.get("owners", {}).items() if owner["up"]]
+        up = [name for name, owner in status.get("owners", {}).items() if owner["up"] and not owner["spare"]]
         if len(up) != owners or status["served"] != status["shards"]:
             return False
         return bool(status["placement"] == {str(n): owner for n, owner in place(status["shards"], up).items()})

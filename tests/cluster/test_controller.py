@@ -21,6 +21,8 @@ class Played:
         self.now_s = 0.0
         self.deaf: set[str] = set()
         self.killed: list[str] = []
+        self.dead: set[str] = set()
+        self.there = ["a", "b"]
         self.stood_still_s = 0.0
         """The next wait takes so much longer: whoever waits did not run."""
 
@@ -31,7 +33,7 @@ class Played:
         self.now_s += seconds
 
     def nodes(self) -> list[str]:
-        return ["a", "b"]
+        return self.there
 
     def owner(self, name: str, node: str) -> str:
         return name
@@ -48,7 +50,8 @@ class Played:
     def answers(self, calls: Mapping[str, Any], wait_s: float) -> dict[str, Any]:
         self.now_s += wait_s + self.stood_still_s
         self.stood_still_s = 0.0
-        return {name: report(arguments) for name, (_, arguments) in calls.items() if name not in self.deaf}
+        answered = {name: arguments for name, (_, arguments) in calls.items() if name not in self.deaf}
+        return {name: None if name in self.dead else report(arguments) for name, arguments in answered.items()}
 
     def kill(self, actor: str) -> None:
         self.killed.append(actor)
@@ -69,6 +72,10 @@ def played() -> Played:
 
 @pytest.fixture
 def controller(played: Played, tmp_path: Path) -> Controller:
+    return made(played, tmp_path)
+
+
+def made(played: Played, tmp_path: Path) -> Controller:
     cluster = {"shards": 4, "readings": "filters", "silent_s": SILENT_S, "weights": "shard"}
     settings = Settings.model_validate({"cluster": cluster})
     made = Controller(settings, tmp_path, played, make_log(io.StringIO()), played.clock, played.sleep)
@@ -82,7 +89,7 @@ def test_an_owner_that_does_not_answer_is_ended_and_its_shards_go_to_the_other(
     controller: Controller, played: Played
 ) -> None:
     played.deaf = {"owner-a-0"}
-    for _ in range(round(SILENT_S / 0.1) - 2):
+    for _ in range(round(SILENT_S / 0.5) - 1):
         controller.turn()
     assert played.killed == []
     for _ in range(5):
@@ -100,3 +107,33 @@ def test_while_the_controller_itself_stood_still_nobody_was_silent(controller: C
         controller.turn()
     assert played.killed == []
     assert controller.status()["shards"] == before
+
+
+def owners(controller: Controller) -> set[str | None]:
+    return {shard["owner"] for shard in controller.status()["shards"].values()}
+
+
+def turns(controller: Controller, count: int = 5) -> None:
+    for _ in range(count):
+        controller.turn()
+
+
+def test_beside_an_owner_that_is_alone_a_spare_is_kept_which_serves_until_it_is_back(
+    played: Played, tmp_path: Path
+) -> None:
+    played.there = ["a"]
+    controller = made(played, tmp_path)
+    turns(controller)
+    assert set(controller.status()["owners"]) == {"owner-a-0", "owner-a-spare"}
+    assert owners(controller) == {"owner-a-0"}
+    played.dead = {"owner-a-0"}
+    turns(controller)
+    assert owners(controller) == {"owner-a-spare"}
+    played.dead = set()
+    turns(controller)
+    assert owners(controller) == {"owner-a-0"}
+    played.there = ["a", "b"]
+    turns(controller, 15)
+    assert set(controller.status()["owners"]) == {"owner-a-0", "owner-b-0"}
+    assert owners(controller) == {"owner-a-0", "owner-b-0"}
+    assert played.killed == ["owner-a-spare"]

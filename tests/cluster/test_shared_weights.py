@@ -137,7 +137,7 @@ def test_two_shards_adopt_the_same_weights_and_their_journals_lead_to_their_stat
         row = 120
         while len({shard["model"] for shard in hand.attend("a")["shards"].values()} - {0}) != 1:
             play(range(row, row := row + 1))
-        hand.until(hand.settled)
+        hand.until(hand.settled)  # acknowledged, so in the journal
         shutil.copytree(root, tmp_path / "copy")
     adopted: dict[int, list[dict[str, Any]]] = {}
     for shard in range(2):

@@ -1,7 +1,7 @@
 """The controller: knows the nodes, keeps an owner on each, places the shards, and tells how all of it goes."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,12 +14,14 @@ from stepahead.telemetry.log import Log
 __all__ = ["Controller", "Hands"]
 
 TICK_S = 0.1
+CALM_S = 0.5
+"""Between two looks while everybody is there and serves: a call costs both sides about a millisecond."""
 NODES_EVERY_S = 0.5
 GATHER_S = 20.0
 """So long the first placement waits for owners that are still starting."""
 PAGE_S = 1.0
 """So long the page waits for an owner."""
-LONGEST_TICK_S = 0.5
+LONGEST_TICK_S = 1.0
 """More than this between two looks is not the others' silence but our own: we did not run. It does not count."""
 ROUTER, TRAINER = "router", "trainer"
 TUNE_S = 30.0
@@ -57,9 +59,11 @@ class Hands(Protocol):
 class Member:
     """A process that we started: an owner, the router or the trainer."""
 
-    def __init__(self, actor: Any, node: str) -> None:
+    def __init__(self, actor: Any, node: str, spare: bool = False) -> None:
         self.actor = actor
         self.node = node
+        self.spare = spare
+        """It serves only while no other owner is there."""
         self.call: Any = None
         self.silent_s = 0.0
         """How long we have listened for the answer to the call that is under way."""
@@ -105,20 +109,23 @@ class Controller:
         self._began_s = clock()
         self._served: dict[int, Mapping[str, Any]] = {}
         self._whole = False
+        self._calm = False
         self._begun = False
         self.failed: str | None = None
         """What ended a process in a way that starting it again cannot mend."""
 
     def turn(self) -> None:
-        """Look who is there, decide, tell; about ten times a second."""
+        """Look who is there, decide, tell; ten times a second, twice when nothing changes."""
         now_s = self._clock()
         if now_s >= self._next_nodes_s:
             self._next_nodes_s = now_s + NODES_EVERY_S
             self._look_at_nodes()
         reports = self._reports()
-        if self._begun or len(reports) == len(self._members) or now_s - self._began_s > GATHER_S:
+        expected = [name for name, member in self._members.items() if not member.spare]
+        if self._begun or reports.keys() >= set(expected) or now_s - self._began_s > GATHER_S:
             self._begun = True
-            wanted = self._placement.decide(reports)
+            spares = [name for name, member in self._members.items() if member.spare]
+            wanted = self._placement.decide(reports, spares)
         else:
             wanted = {}  # who comes a second later would only have shards moved to
         self._ask(wanted)
@@ -133,6 +140,7 @@ class Controller:
                 if name not in self._members:
                     self._members[name] = Member(self._hands.owner(name, node), node)
                     self._log.info("owner_added", owner=name, node=node)
+        self._keep_a_spare(nodes)
         for name, member in list(self._members.items()):
             if member.node not in nodes:
                 del self._members[name]
@@ -142,6 +150,21 @@ class Controller:
             self._router = Member(self._hands.router(), "")
         if self._trainer is None and self._settings.cluster.weights == "shared":
             self._trainer = Member(self._hands.trainer(), "")
+
+    def _keep_a_spare(self, nodes: Sequence[str]) -> None:
+        """Beside an owner that is alone: a process takes ten seconds and more to start on a busy machine."""
+        cluster = self._settings.cluster
+        alone = cluster.spare and cluster.actors == 1 and len(nodes) == 1
+        if alone and f"owner-{nodes[0][:10]}-spare" not in self._members and self._begun:
+            name = f"owner-{nodes[0][:10]}-spare"
+            self._members[name] = Member(self._hands.owner(name, nodes[0]), nodes[0], spare=True)
+            self._log.info("spare_added", owner=name)
+        for name, member in list(self._members.items()):
+            if member.spare and not alone and member.report is not None and not member.report["shards"]:
+                del self._members[name]
+                self._placement.lost(name)
+                self._hands.forget(member.actor)
+                self._log.info("spare_removed", owner=name)
 
     def _reports(self) -> dict[str, Mapping[str, Any]]:
         return {name: member.report for name, member in self._members.items() if member.report is not None}
@@ -175,8 +198,9 @@ class Controller:
         began_s = self._clock()
         answers = self._hands.answers(calls, TICK_S)
         now_s = self._clock()
-        if now_s - began_s < TICK_S:
-            self._sleep(TICK_S - (now_s - began_s))
+        tick_s = CALM_S if self._calm else TICK_S
+        if now_s - began_s < tick_s:
+            self._sleep(tick_s - (now_s - began_s))
         listened_s, self._heard_s = min(now_s - self._heard_s, LONGEST_TICK_S), now_s
         for name, member in everybody.items():
             if name in answers:
@@ -220,6 +244,9 @@ class Controller:
                 self._served.update(member.report["shards"])
         serving = len(self._serving())
         whole = serving == len(self._placement.holdings)
+        router = self._router
+        routed = router is None or (router.report is not None and router.report["shards_connected"] == serving)
+        self._calm = whole and routed and all(member.report is not None for member in self._members.values())
         if whole != self._whole:
             self._whole = whole
             self._log.info("cluster", serving=serving, shards=len(self._placement.holdings))
@@ -263,6 +290,7 @@ class Controller:
                 "pid": member.pid,
                 "up": member.report is not None,
                 "restarts": member.restarts,
+                "spare": member.spare,
                 "shards": sum(owner == name for owner in serving.values()),
                 "refused": {} if member.report is None else dict(member.report["refused"]),
             }

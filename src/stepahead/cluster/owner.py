@@ -48,9 +48,10 @@ __all__ = ["Owner", "Training"]
 Training = tuple[TrainerAddress | None, int]
 """Where the trainer of all shards is, and how many shards have series."""
 
-IDLE_S = 0.05
+IDLE_S = 1.0
+"""Longest wait of an owner that serves nothing."""
 LOCK_LOOK_S = 0.02
-ALL_EVERY_S = 0.25
+ALL_EVERY_S = 0.5
 """So often every station is turned, to publish its status, take snapshots, and look at its fence."""
 LOCK_S = 10.0
 """So long an owner that was fenced off may take to notice it; it looks several times a second."""
@@ -292,7 +293,9 @@ class Owner:
         """Wait until there is something to do; the shards that have it."""
         poll, whose = select.poll(), dict[int, int]()
         now_s = time.monotonic()
-        wait_s = 0.0 if self._opening else max(0.0, min(IDLE_S, self._next_all_s - now_s))
+        wait_s = max(0.0, self._next_all_s - now_s) if self._stations else IDLE_S
+        if self._opening:
+            wait_s = 0.0
         if self._claimed:
             wait_s = min(wait_s, LOCK_LOOK_S)
         ready: dict[int, None] = {}

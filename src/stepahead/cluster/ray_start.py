@@ -22,6 +22,8 @@ NAMESPACE = "stepahead"
 OBJECT_STORE_BYTES = 80 * 2**20
 """Ray's least, about: nothing but orders and figures goes through it."""
 REACH_S = 5.0
+QUIET = {"RAY_task_events_report_interval_ms": "0", "RAY_enable_metrics_collection": "0"}
+"""Of our own Ray: it would note every call, and report every process' figures, once a second; nobody reads either."""
 
 
 def need_ray() -> None:
@@ -68,6 +70,7 @@ def joined(address: str | None, public: bool, token: Path, tell: bool = True) ->
     if "RAY_AUTH_MODE" not in os.environ and (address is None or token.exists()):
         os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(made(token))}
     if address is None:
+        os.environ |= {name: os.environ.get(name, value) for name, value in QUIET.items()}
         folder = tempfile.mkdtemp(prefix="stepahead-ray-")
         options |= {
             "address": "local",

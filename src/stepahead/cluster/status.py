@@ -55,7 +55,7 @@ def lines_of(status: Mapping[str, Any]) -> list[str]:
 
     Example:
         >>> shard = {"owner": "owner-1", "state": "served", "epoch": 2, "lag_s": 0.5, "waiting": 0, "series": 3}
-        >>> owner = {"node": "abc", "pid": 7, "up": True, "restarts": 0, "shards": 1}
+        >>> owner = {"node": "abc", "pid": 7, "up": True, "restarts": 0, "shards": 1, "spare": False}
         >>> for line in lines_of({"shards": {"0": shard}, "served": 1, "nodes": 1, "uptime_s": 5, "failed": None,
         ...                       "owners": {"owner-1": owner}, "router": None, "trainer": None}):
         ...     print(line)
@@ -66,7 +66,7 @@ def lines_of(status: Mapping[str, Any]) -> list[str]:
         0          served   owner-1              2      3         0        0.500
     """
     owners = status["owners"]
-    up = sum(owner["up"] for owner in owners.values())
+    up = sum(owner["up"] and not owner["spare"] for owner in owners.values())
     shards = status["shards"]
     head = f"{status['served']} of {len(shards)} shards served by {up} owners on {status['nodes']} nodes"
     lines = [f"{head}, up {status['uptime_s']:g} s"]
@@ -75,6 +75,7 @@ def lines_of(status: Mapping[str, Any]) -> list[str]:
     lines.append("owner                pid     restarts  shards")
     lines += [
         f"{name:20} {owner['pid'] or '-'!s:7} {owner['restarts']:<9} {owner['shards'] if owner['up'] else 'down'}"
+        f"{' (spare)' if owner['spare'] else ''}"
         for name, owner in owners.items()
     ]
     router = status["router"]

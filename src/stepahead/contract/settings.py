@@ -475,6 +475,11 @@ class ClusterSettings(Section):
         description="shared = one process fine-tunes the weights of all shards on windows from all of them; shard = "
         "each shard learns weights of its own; never changes for a state directory",
     )
+    spare: bool = Field(
+        True,
+        description="where a single process serves all shards, keep a second one started, which takes over within "
+        "seconds when it dies; some 300 MB of memory",
+    )
     public: bool = Field(
         False, description="take part in a Ray cluster on public addresses: its ports let everybody run programs"
     )
