@@ -22,6 +22,7 @@ def environment(token: Path) -> dict[str, str]:
     """Ours, with all that is on the path, and a token for Ray's ports that nobody else has."""
     path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
     ray = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token), "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+    ray["RAY_worker_niceness"] = "0"  # as deploy/CLUSTER.md asks for
     return os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"} | ray
 
 

@@ -310,7 +310,8 @@ def test_garbage_ends_a_connection_and_nothing_else(workshop: Workshop) -> None:
         {"head": {}, "arrays": []},
         {"head": {"cohort": "x"}, "arrays": [["a", "|O", [1], b"12345678"]]},
     ):
-        link.give(garbage)  # type: ignore[arg-type]
+        assert link._channel is not None
+        link._channel.send(garbage)
         for _ in range(3):
             trainer.turn(0.0)
             link.turn()

@@ -3,8 +3,9 @@
 import os
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ __all__ = ["NAMESPACE", "ControllerActor", "OwnerActor", "RouterActor", "Trainer
 NAMESPACE = "stepahead"
 STOP_S = 10.0
 TURN_S = 0.05
+TRAINER_TURN_S = 0.5
 
 
 def log_of(settings: Settings) -> Log:
@@ -122,30 +124,34 @@ class TrainerActor:
         torch.optim.AdamW([torch.zeros(1)])  # the first one imports another hundred megabytes of PyTorch
         bound_memory(settings.learning.max_memory_bytes)
         self._log = log_of(settings)
-        self._trainer = SharedTrainer(settings, Path(root), ray.util.get_node_ip_address(), secret, self._log)
+        self._trainer: SharedTrainer | None = None
         self._failed: str | None = None
         self._stopping = False
-        self._thread = threading.Thread(target=self._run, name="trainer", daemon=True)
+        make = partial(SharedTrainer, settings, Path(root), ray.util.get_node_ip_address(), secret, self._log)
+        self._thread = threading.Thread(target=self._run, args=(make,), name="trainer", daemon=True)
         self._thread.start()
 
-    def _run(self) -> None:
+    def _run(self, make: Callable[[], SharedTrainer]) -> None:
         try:
+            self._trainer = make()
             while not self._stopping:
-                self._trainer.turn(TURN_S)
+                self._trainer.turn(TRAINER_TURN_S)
         except Exception as error:  # whatever it is: nothing is learned any more, and people must know
             self._failed = f"{type(error).__name__}: {error}"
             self._log.error("trainer_failed", text=self._failed)
         finally:
-            self._trainer.close()
+            if self._trainer is not None:
+                self._trainer.close()
 
     def tend(self) -> dict[str, Any]:
-        """Where it is, and how it goes."""
-        return {
-            "pid": os.getpid(),
-            "failed": self._failed,
-            "address": None if self._failed else self._trainer.address,
-            **self._trainer.report(),
-        }
+        """Where it is, and how it goes; no address while owners need not come."""
+        trainer = self._trainer
+        told: dict[str, Any] = {"pid": os.getpid(), "failed": self._failed, "address": None, "versions": {}}
+        if trainer is not None:
+            told |= trainer.report()
+            if self._failed is None:
+                told["address"] = trainer.address
+        return told
 
     def stop(self) -> bool:
         """End; a fine-tune that is under way is given up."""

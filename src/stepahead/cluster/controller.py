@@ -148,7 +148,7 @@ class Controller:
                 self._log.warning("node_lost", owner=name, node=member.node)
         if self._router is None and self._settings.cluster.readings == "router":
             self._router = Member(self._hands.router(), "")
-        if self._trainer is None and self._settings.cluster.weights == "shared":
+        if self._trainer is None and self._settings.cluster.weights == "shared" and self._settings.learning.enabled:
             self._trainer = Member(self._hands.trainer(), "")
 
     def _keep_a_spare(self, nodes: Sequence[str]) -> None:

@@ -22,8 +22,13 @@ NAMESPACE = "stepahead"
 OBJECT_STORE_BYTES = 80 * 2**20
 """Ray's least, about: nothing but orders and figures goes through it."""
 REACH_S = 5.0
-QUIET = {"RAY_task_events_report_interval_ms": "0", "RAY_enable_metrics_collection": "0"}
-"""Of our own Ray: it would note every call, and report every process' figures, once a second; nobody reads either."""
+QUIET = {
+    "RAY_task_events_report_interval_ms": "0",
+    "RAY_enable_metrics_collection": "0",
+    "RAY_worker_niceness": "0",
+}
+"""Of our own Ray: it would note every call, and report every process' figures, once a second; nobody reads either. And
+it would put actors behind everything else on the machine (niceness 15), where `run` is not."""
 
 
 def need_ray() -> None:

@@ -5,7 +5,6 @@ import socket
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import msgspec
 
@@ -15,6 +14,7 @@ from stepahead.forecasting.engine import Engine
 from stepahead.learning.material import Material
 from stepahead.learning.tuner import TuneResult
 from stepahead.service.outcomes import Outcome, OutcomeDoor
+from stepahead.service.parcel import Parts
 from stepahead.service.tuning_message import result_of
 
 __all__ = ["LinkedSeat", "SharedDoor", "TrainerAddress", "TrainerLink"]
@@ -23,6 +23,8 @@ TrainerAddress = tuple[str, int, int]
 """Host and port of the trainer, and its epoch."""
 
 RETRY_S = 0.5
+MOST_SHARE_BYTES = 2**26
+"""Of one share: 64 MiB are 20 times what the default settings draw for one shard alone."""
 
 
 class TrainerLink:
@@ -90,13 +92,14 @@ class TrainerLink:
             self._channel.close(errno.errorcode.get(code, str(code)))
         self._channel.send({"secret": self._secret})
 
-    def give(self, content: dict[str, Any]) -> None:
-        """Hand a share over, if the trainer takes it."""
-        channel = self._channel
-        if channel is None or channel.closed is not None or channel.waiting_bytes >= MOST_WAITING_BYTES:
+    def give(self, parts: Parts) -> None:
+        """Hand a share over, if the trainer takes it and it is not too large."""
+        channel, size = self._channel, sum(array.nbytes for array in parts[1].values())
+        full = channel is None or channel.closed is not None or channel.waiting_bytes >= MOST_WAITING_BYTES
+        if channel is None or full or size > MOST_SHARE_BYTES:
             self.lost += 1
         else:
-            channel.send(content)
+            channel.send(loaded(parts))
 
     def newest(self, cohort: str) -> int | None:
         """Newest version of a network that was heard of."""
@@ -135,9 +138,9 @@ class LinkedSeat:
         """Give a share of it away."""
         assert self.engine is not None
         series = next(cohort.series for cohort in self.engine.cohorts if cohort.name == material.cohort)
-        link = self._link
-        share = share_of(material, self._shard, self._first, self.engine.position, series, link.sharers)
-        link.give(loaded(share_parts(share)))
+        sharers = self._link.sharers
+        share = share_of(material, self._shard, self._first, self.engine.position, series, sharers)
+        self._link.give(share_parts(share))
 
     def poll(self) -> TuneResult | None:
         """Weights that are newer than the engine's, if there are any."""
