@@ -245,6 +245,7 @@ class SharedTrainer:
         """Write it down, then tell everybody."""
         try:
             self._store.write(self.state_dict(), position=0)
+            self.fence.check()  # whoever begins from now on finds this version; who has begun may not have
         except StateError as error:  # the next version goes out when the disk is back
             self._log.error("disk", trouble=str(error))
             return
