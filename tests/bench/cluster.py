@@ -1,8 +1,8 @@
 """Forecasts per CPU-second of `cluster run` beside `run`, and by the clock with one and two actors.
 
 One embedded broker, one load of single readings at QoS 1, answered in turn by `run`, which stays up, and by one
-cluster after another. CPU is that of the processes that forecast, of the router, and of Ray's own (raylet, GCS, agents
-and the controller), each by itself; fine-tunes and the broker are left out.
+cluster after another. CPU is that of the processes that forecast, of the router, and of Ray's own (raylet, GCS, agents,
+the controller and the spare), each by itself; fine-tunes and the broker are left out.
 
 Run: `python -m tests.bench.cluster [--messages N] [--repeat N] [--series N] [--shards N] [--only NAME] [--broker NAME]`
 """
@@ -79,21 +79,33 @@ class Program:
         self.session.acknowledge(deliveries)
 
     def until_ready(self) -> None:
-        """Until it says that it is online, and all shards are served."""
+        """Until it says that it is online, all shards are served, and nothing is starting any more."""
         deadline = time.monotonic() + READY_S
-        while self.status.get("status") != "online" or self.status.get("served") != self.status.get("shards"):
+        while not self.ready:
             self.hear(0.1)
             if self.process.poll() is not None or time.monotonic() > deadline:
                 sys.exit(f"{self.name} did not come up:\n{self.log.read_text()[-3000:]}")
+
+    @property
+    def ready(self) -> bool:
+        """Whether all is there."""
+        status = self.status
+        if status.get("status") != "online" or not self.cluster:
+            return bool(status.get("status") == "online")
+        owners, trainer = list(status["owners"].values()), status["trainer"]
+        there = all(owner["up"] for owner in owners) and (trainer is None or trainer["up"])
+        spare = any(owner["spare"] for owner in owners) or len(owners) > 1
+        return bool(status["served"] == status["shards"] and there and spare)
 
     def processes(self) -> dict[str, list[int]]:
         """Process ids by what they do."""
         if not self.cluster:
             return {"forecasting": [self.process.pid]}
-        found: dict[str, list[int]] = {"forecasting": [owner["pid"] for owner in self.status["owners"].values()]}
+        found: dict[str, list[int]] = {"forecasting": []}
+        found["forecasting"] = [owner["pid"] for owner in self.status["owners"].values() if not owner["spare"]]
         for pid in descendants(self.process.pid):
             title = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
-            if pid in found["forecasting"] or "trainer_child" in title:
+            if pid in found["forecasting"] or "trainer_child" in title or title.startswith("ray::TrainerActor"):
                 continue
             found.setdefault("router" if title.startswith("ray::RouterActor") else "Ray", []).append(pid)
         return found

@@ -6,12 +6,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch._dynamo  # noqa: F401  # the first fine-tune would import it, for seconds
 
 from stepahead.cluster.owner import Owner
 from stepahead.cluster.router import Router
 from stepahead.cluster.sharding import ShardRule
+from stepahead.cluster.shared_trainer import SharedTrainer
 from stepahead.contract.settings import Settings
 from stepahead.telemetry.log import make_log
 from stepahead.wire.session import Session
@@ -32,8 +34,35 @@ class ByHand:
         for name in names:
             self.add(name)
         self.router = self.make_router() if settings.cluster.readings == "router" else None
+        self.trainer: SharedTrainer | None = None
+        self._teaching: threading.Thread | None = None
+        if settings.cluster.weights == "shared":
+            self.start_trainer()
         self._stopping = False
         self._thread = threading.Thread(target=self._route, daemon=True)
+
+    def start_trainer(self) -> None:
+        """One more: those before are fenced off."""
+        trainer = SharedTrainer(self.settings, self.root, "127.0.0.1", SECRET, self.log)
+        self.trainer = trainer
+
+        def teach() -> None:
+            while self.trainer is trainer:
+                trainer.turn(0.02)
+            trainer.close()
+
+        self._teaching = threading.Thread(target=teach, daemon=True)
+        self._teaching.start()
+
+    def stop_trainer(self) -> None:
+        self.trainer = None
+        if self._teaching is not None:
+            self._teaching.join()
+
+    def attend(self, name: str) -> dict[str, Any]:
+        """Tell an owner what it is to serve, and hear how it goes."""
+        trainer, owner = self.trainer, self.owners[name]
+        return owner.attend(self.wanted[name], (None if trainer is None else trainer.address, len(self.epochs)))
 
     def make_router(self) -> Router:
         settings = self.settings
@@ -75,22 +104,20 @@ class ByHand:
         self.epochs[shard] += 1
         for other, wanted in self.wanted.items():
             if take and other != name and wanted.pop(shard, None) is not None:
-                self.owners[other].attend(wanted)
-                self.until(lambda other=other: shard not in self.owners[other].attend(self.wanted[other])["shards"])
+                self.attend(other)
+                self.until(lambda other=other: shard not in self.attend(other)["shards"])
         self.wanted[name] = self.wanted[name] | {shard: self.epochs[shard]}
-        self.owners[name].attend(self.wanted[name])
+        self.attend(name)
 
     def serving(self, shard: int) -> list[str]:
-        return [name for name, owner in self.owners.items() if shard in owner.attend(self.wanted[name])["shards"]]
+        return [name for name in self.owners if shard in self.attend(name)["shards"]]
 
     def until(self, condition: Callable[[], object], seconds: float = 30.0) -> None:
         until_s = time.monotonic() + seconds
         while not condition():
             for owner in self.owners.values():
                 assert owner.failed is None, owner.failed
-            assert time.monotonic() < until_s, {
-                name: owner.attend(self.wanted[name]) for name, owner in self.owners.items()
-            }
+            assert time.monotonic() < until_s, {name: self.attend(name) for name in self.owners}
             time.sleep(0.01)
 
     def _route(self) -> None:
@@ -113,6 +140,7 @@ class ByHand:
             yield self
         finally:
             self.stop_routing()
+            self.stop_trainer()
             if self.router is not None:
                 self.router.close(1.0)
             for owner in self.owners.values():

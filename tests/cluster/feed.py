@@ -18,6 +18,7 @@ START_MS = 1_767_225_600_000
 
 SMALL = (
     "engine.deterministic=true",
+    "cluster.weights=shard",
     "network.members=1",
     "network.hidden=4",
     "learning.every=30",

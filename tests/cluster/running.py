@@ -14,13 +14,15 @@ from stepahead.cluster.shards import place
 from tests.broker.conftest import MakePeer, Peer
 from tests.cluster.feed import Feed
 
-READY_S = 150.0
+READY_S = 200.0
+"""Every process imports PyTorch, and the machine may be full of others."""
 
 
 def environment(token: Path) -> dict[str, str]:
     """Ours, with all that is on the path, and a token for Ray's ports that nobody else has."""
     path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
     ray = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token), "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+    ray["RAY_worker_niceness"] = "0"  # as deploy/CLUSTER.md asks for
     return os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"} | ray
 
 
@@ -96,6 +98,7 @@ class RunningCluster:
         self.status: dict[str, Any] = {}
         command = [sys.executable, "-m", "stepahead", "cluster", "run"]
         command += [] if nodes is None else ["--address", nodes.address]
+        self.command = [*command, *(part for text in assignments for part in ("--set", text))]
         for text in (f"durability.state_dir={folder / 'state'}", *assignments):
             command += ["--set", text]
         self.environment = surroundings = environment(folder / "none") if nodes is None else nodes.environment
@@ -147,7 +150,7 @@ class RunningCluster:
 
     def whole(self, owners: int) -> bool:
         status = self.status
-        up = [name for name, owner in status.get("owners", {}).items() if owner["up"]]
+        up = [name for name, owner in status.get("owners", {}).items() if owner["up"] and not owner["spare"]]
         if len(up) != owners or status["served"] != status["shards"]:
             return False
         return bool(status["placement"] == {str(n): owner for n, owner in place(status["shards"], up).items()})
@@ -160,7 +163,7 @@ class RunningCluster:
         self.mouth.session.publish_many(feed.next(rows), 1, False)
         assert self.mouth.session.flush(30)
 
-    def answered(self, feed: Feed, seconds: float = 60.0) -> float:
+    def answered(self, feed: Feed, seconds: float = READY_S) -> float:
         """Until every message that was published has its forecast; how long that took, seconds."""
         return self.until(lambda: len(self.found) >= feed.sent, seconds)
 
@@ -168,8 +171,15 @@ class RunningCluster:
         """What `cluster status` says."""
         state = f"durability.state_dir={self.log.parent / 'state'}"
         command = [sys.executable, "-m", "stepahead", "cluster", "status", "--set", state]
-        return subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=100, check=False)
+        return subprocess.run(
+            command, env=self.environment, capture_output=True, text=True, timeout=READY_S, check=False
+        )
+
+    def another(self, state: Path) -> subprocess.CompletedProcess[str]:
+        """What comes of a second one in the same Ray, with a state of its own."""
+        command, environment = [*self.command, "--set", f"durability.state_dir={state}"], self.environment
+        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=READY_S, check=False)
 
     def end(self) -> int:
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(60)
+        return self.process.wait(90)

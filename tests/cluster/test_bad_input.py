@@ -10,7 +10,8 @@ import pytest
 
 from stepahead.cluster.directory import ClusterDirectory
 from stepahead.cluster.program import check
-from stepahead.contract.errors import SettingsError, StateError
+from stepahead.cluster.ray_start import need_somebody, refuse_strangers
+from stepahead.contract.errors import SettingsError, StateError, UsageError
 from stepahead.contract.settings import Settings
 from stepahead.storage.lock import StateLock
 
@@ -43,9 +44,6 @@ def test_an_address_where_nobody_listens_is_refused_within_seconds(tmp_path: Pat
 
 @pytest.mark.parametrize("address", ["nonsense", "ray://127.0.0.1:10001", "127.0.0.1:port"])
 def test_an_address_that_is_none_is_refused(tmp_path: Path, address: str) -> None:
-    from stepahead.cluster.ray_start import need_somebody
-    from stepahead.contract.errors import UsageError
-
     with pytest.raises(UsageError, match="allowed are HOST:PORT and auto"):
         need_somebody(address)
 
@@ -61,6 +59,28 @@ def test_another_number_of_shards_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StateError, match=r"was made with 64 shards, cluster\.shards is 8"):
         ClusterDirectory(tmp_path, 8)
     ClusterDirectory(tmp_path, 64).release()
+
+
+@pytest.mark.parametrize(("made_with", "now"), [("shared", "shard"), ("shard", "shared")])
+def test_other_weights_are_refused(tmp_path: Path, made_with: str, now: str) -> None:
+    ClusterDirectory(tmp_path, 64, made_with).release()
+    with pytest.raises(StateError, match=rf"was made with cluster\.weights = '{made_with}', it is '{now}' now"):
+        ClusterDirectory(tmp_path, 64, now)
+    ClusterDirectory(tmp_path, 64, made_with).release()
+
+
+def test_the_state_of_a_release_without_shared_weights_is_one_of_weights_of_each_shard(tmp_path: Path) -> None:
+    ClusterDirectory(tmp_path, 64).release()
+    (tmp_path / "cluster.json").write_text('{"schema": 1, "shards": 64}')
+    with pytest.raises(StateError, match=r"cluster\.weights = 'shard', it is 'shared' now"):
+        ClusterDirectory(tmp_path, 64, "shared")
+    ClusterDirectory(tmp_path, 64, "shard").release()
+
+
+def test_nodes_with_public_addresses_are_refused() -> None:
+    refuse_strangers(["127.0.0.1", "10.0.0.7", "192.168.3.4", "fd00::7"])
+    with pytest.raises(UsageError, match=r"public addresses: 8\.8\.8\.8, 2606:4700::1111\. .* cluster\.public = true"):
+        refuse_strangers(["10.0.0.7", "8.8.8.8", "2606:4700::1111"])
 
 
 def test_two_clusters_on_one_state_are_refused(tmp_path: Path) -> None:

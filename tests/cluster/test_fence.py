@@ -163,8 +163,8 @@ def test_two_owners_are_told_to_serve_one_shard_and_only_the_newer_does(
         hand.give(0, "b", take=False)
         say(mouth, feed[40:])
         hand.until(lambda: hand.serving(0) == ["b"])
-        hand.until(lambda: hand.owners["a"].attend(hand.wanted["a"])["refused"])
-        refused = hand.owners["a"].attend(hand.wanted["a"])["refused"]
+        hand.until(lambda: hand.attend("a")["refused"])
+        refused = hand.attend("a")["refused"]
         assert hand.serving(0) == ["b"]
         assert "epoch 1 is over, 2 has begun: b has" in refused[0][1]
         del hand.wanted["a"][0]

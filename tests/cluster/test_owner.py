@@ -127,6 +127,6 @@ def test_shared_subscriptions_answer_every_reading_whichever_shard_gets_it(
         hand.until(lambda: hand.log_text().count("subscribed to") == 2)
         say(mouth, feed)
         ear.until(len(feed))
-        readings = [hand.owners[name].attend(hand.wanted[name])["shards"] for name in "ab"]
+        readings = [hand.attend(name)["shards"] for name in "ab"]
     assert set(ear.found) == set(expected(settings, feed))
     assert all(readings)

@@ -13,8 +13,12 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
-__all__ = ["MOST_WAITING_BYTES", "Channel"]
+from stepahead.service.parcel import Parts
+
+__all__ = ["MOST_WAITING_BYTES", "Channel", "loaded", "unloaded"]
 
 HEAD: Final = struct.Struct(">I")
 LONGEST_FRAME: Final = 2**28
@@ -126,3 +130,37 @@ class Channel:
         if self.closed is None:
             self.closed = why
             self.socket.close()
+
+
+def loaded(parts: Parts) -> dict[str, Any]:
+    """A head of plain values and arrays, as what a frame holds.
+
+    Example:
+        >>> head, arrays = unloaded(loaded(({"shard": 7}, {"loss": np.array([0.5])})))
+        >>> head, arrays["loss"].tolist()
+        ({'shard': 7}, [0.5])
+    """
+    head, arrays = parts
+    told = [[name, array.dtype.str, list(array.shape), array.tobytes()] for name, array in arrays.items()]
+    return {"head": head, "arrays": told}
+
+
+def unloaded(content: Any) -> Parts:
+    """What `loaded` was given; arrays are not to be written to.
+
+    Raises:
+        ValueError: it is nothing of this kind.
+    """
+    try:
+        arrays = {name: array_of(dtype, shape, data) for name, dtype, shape, data in content["arrays"]}
+        return dict(content["head"]), arrays
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"a frame that makes no sense: {error!r}") from error
+
+
+def array_of(dtype: str, shape: list[int], data: bytes) -> NDArray[Any]:
+    """An array of numbers, and of nothing else."""
+    kind = np.dtype(dtype)
+    if kind.kind not in "biuf":
+        raise ValueError(f"an array of {dtype}")
+    return np.frombuffer(data, kind).reshape(shape)

@@ -19,9 +19,11 @@ class ClusterDirectory:
     Args:
         root: on storage that all nodes share under this path.
         shards: how many there are by the settings.
+        weights: "shared" or "shard", by the settings.
 
     Raises:
-        StateError: another cluster has it, it was made with another number of shards, or it holds something else.
+        StateError: another cluster has it, it was made with another number of shards or other weights, or it holds
+            something else.
 
     Example:
         >>> import tempfile
@@ -33,7 +35,7 @@ class ClusterDirectory:
         stepahead.contract.errors.StateError: state directory ... was made with 64 shards, cluster.shards is 32: ...
     """
 
-    def __init__(self, root: Path, shards: int) -> None:
+    def __init__(self, root: Path, shards: int, weights: str = "shard") -> None:
         self.root = root
         if (root / "journal").exists() or (root / "snapshots").exists():
             raise StateError(
@@ -41,13 +43,19 @@ class ClusterDirectory:
             )
         self._lock = StateLock(root)
         try:
-            known = self._known_shards()
+            known = self._known()
             if known is None:
-                self._write(MANIFEST, json.dumps({"schema": 1, "shards": shards}).encode())
-            elif known != shards:
+                self._write(MANIFEST, json.dumps({"schema": 1, "shards": shards, "weights": weights}).encode())
+                return
+            if known[0] != shards:
                 raise StateError(
-                    f"state directory {root} was made with {known} shards, cluster.shards is {shards}: series would "
+                    f"state directory {root} was made with {known[0]} shards, cluster.shards is {shards}: series would "
                     "change shards and lose what was learned of them. Set it back, or begin with another directory"
+                )
+            if known[1] != weights:
+                raise StateError(
+                    f"state directory {root} was made with cluster.weights = {known[1]!r}, it is {weights!r} now: "
+                    "versions of one kind say nothing of the other's. Set it back, or begin with another directory"
                 )
         except OSError as error:
             self._lock.release()
@@ -56,10 +64,11 @@ class ClusterDirectory:
             self._lock.release()
             raise
 
-    def _known_shards(self) -> int | None:
+    def _known(self) -> tuple[int, str] | None:
+        """Shards and weights that the directory was made with; earlier releases had weights of each shard only."""
         try:
             told = json.loads((self.root / MANIFEST).read_bytes())
-            return int(told["shards"])
+            return int(told["shards"]), str(told.get("weights", "shard"))
         except FileNotFoundError:
             return None
         except (ValueError, KeyError, TypeError) as error:
@@ -103,6 +112,11 @@ class ClusterDirectory:
             '/state/shards/0007'
         """
         return root / "shards" / f"{shard:04d}"
+
+    @staticmethod
+    def trainer(root: Path) -> Path:
+        """The state directory of the trainer of all shards."""
+        return root / "trainer"
 
     def release(self) -> None:
         """Let go; twice is fine."""

@@ -60,7 +60,8 @@ def summary(status: Mapping[str, Any]) -> dict[str, Any]:
     Example:
         >>> shard = {"owner": "o", "lag_s": 0.5, "waiting": 1, "series": 2, "readings": 3, "forecasts": 3, "model": 4,
         ...          "dropped": {"late": 1}}
-        >>> told = summary({"shards": {7: shard}, "served": 1, "owners": {}, "nodes": 1, "uptime_s": 1.0})
+        >>> told = summary({"shards": {7: shard}, "served": 1, "owners": {}, "nodes": 1, "uptime_s": 1.0,
+        ...                 "trainer": None})
         >>> told["series"], told["lag_s"], told["drops"], told["shards"], told["placement"]
         (2, 0.5, {'late': 1}, 1, {7: 'o'})
     """
@@ -80,5 +81,6 @@ def summary(status: Mapping[str, Any]) -> dict[str, Any]:
         "served": status["served"],
         "nodes": status["nodes"],
         "owners": status["owners"],
+        "trainer": status["trainer"],
         "placement": {number: shard["owner"] for number, shard in shards.items()},
     }

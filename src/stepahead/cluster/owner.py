@@ -9,8 +9,9 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -21,24 +22,36 @@ from stepahead.cluster.shard_session import OwnSession, RoutedSession
 from stepahead.cluster.sharding import filters_of
 from stepahead.cluster.speaker import Speaker
 from stepahead.cluster.station import Station, settings_of_shard
+from stepahead.cluster.trainer_link import LinkedSeat, SharedDoor, TrainerAddress, TrainerLink
 from stepahead.cluster.training_room import TrainingRoom
 from stepahead.contract.errors import FencedError, StateError
 from stepahead.contract.settings import Settings
+from stepahead.forecasting.engine import Engine
 from stepahead.learning.trainer import InlineTrainer, Trainer
 from stepahead.service.arrival_clock import ArrivalClock
+from stepahead.service.outcomes import OutcomeDoor
 from stepahead.service.program import SessionLog
 from stepahead.service.trainer_process import ProcessTrainer
+from stepahead.service.watch import Watch
 from stepahead.storage.lock import holder_of
 from stepahead.telemetry.log import Log
 from stepahead.wire.delivery import Will
 from stepahead.wire.encoder import offline_status, status_topic
 from stepahead.wire.session import Session
+from stepahead.wire.units import Units
 
-__all__ = ["Owner"]
+if TYPE_CHECKING:
+    from stepahead.cluster.gallery import Gallery
 
-IDLE_S = 0.05
+__all__ = ["Owner", "Training"]
+
+Training = tuple[TrainerAddress | None, int]
+"""Where the trainer of all shards is, and how many shards have series."""
+
+IDLE_S = 1.0
+"""Longest wait of an owner that serves nothing."""
 LOCK_LOOK_S = 0.02
-ALL_EVERY_S = 0.25
+ALL_EVERY_S = 0.5
 """So often every station is turned, to publish its status, take snapshots, and look at its fence."""
 LOCK_S = 10.0
 """So long an owner that was fenced off may take to notice it; it looks several times a second."""
@@ -72,8 +85,11 @@ class Owner:
         self._refused: dict[int, tuple[int, str]] = {}
         self._figures: dict[int, dict[str, Any]] = {}
         self._disk = ThreadPoolExecutor(DISK_THREADS, "disk")
+        self._gallery = gallery_of(settings)
         self._failures = 0
         self._room: TrainingRoom | None = None
+        self._link = TrainerLink(secret) if settings.cluster.weights == "shared" else None
+        self._training: Training = (None, 1)
         self._speaker: Speaker | None = None
         self._newcomers: list[tuple[Channel, float]] = []
         self._listener = socket.create_server((host, 0), backlog=1024) if self._routed else None
@@ -94,7 +110,7 @@ class Owner:
             broker = self._settings.broker
             ours = broker.model_copy(update={"client_id": f"{broker.client_id}-{self._name}"})
             self._speaker = Speaker(Session(ours, [], None, SessionLog(self._log), clean=True))
-        if not self._settings.engine.deterministic:
+        if self._link is None and not self._settings.engine.deterministic:
             self._room = TrainingRoom(self._make_trainer)
         self._thread.start()
 
@@ -110,16 +126,18 @@ class Owner:
         """Where routers connect; None when there are none."""
         return None if self._listener is None else self._listener.getsockname()[:2]
 
-    def attend(self, wanted: Mapping[int, int]) -> dict[str, Any]:
+    def attend(self, wanted: Mapping[int, int], training: Training = (None, 1)) -> dict[str, Any]:
         """Take orders and tell how things are; from any thread.
 
         Args:
             wanted: shard -> epoch, all that shall be served here; the rest is let go of.
+            training: where the trainer of all shards is, None = nowhere; and how many shards have series.
 
         Returns:
             `shards`: shard -> figures of those that are served; `refused`: shard -> epoch and why it is not;
-            `address`: for routers; `failed`: why nothing is served; `pid`, `fine_tunes_failed`.
+            `address`: for routers; `failed`: why nothing is served; `pid`, `fine_tunes_failed`, `shares_lost`.
         """
+        self._training = training
         if wanted != self._wanted:
             self._wanted = dict(wanted)
             self._wake()
@@ -130,7 +148,12 @@ class Owner:
             "failed": self.failed,
             "pid": os.getpid(),
             "fine_tunes_failed": self._failures,
+            "shares_lost": 0 if self._link is None else self._link.lost,
         }
+
+    def ask(self, question: bytes) -> bytes:
+        """See `Gallery.ask`; from any thread. Empty where there is no page."""
+        return b"" if self._gallery is None else self._gallery.ask(question)
 
     def stop(self, timeout_s: float) -> bool:
         """Finish all shards in good order; whether that was reached in time."""
@@ -159,6 +182,8 @@ class Owner:
             self._figures = {}
             if self._room is not None:
                 self._room.close()
+            if self._link is not None:
+                self._link.close()
             if self._speaker is not None:
                 self._speaker.session.close(1.0)
             for channel, _ in self._newcomers:
@@ -199,10 +224,11 @@ class Owner:
                 return False
             del self._claimed[shard]
             log = self._log.bind(shard=shard)
-            settings, room = self._settings, self._room
-            trainer = InlineTrainer(settings.learning, clock=lambda: 0.0) if room is None else room.seat()
             make_session = self._session_maker(shard, fence, log)
-            station = Station(settings, shard, fence, make_session, trainer, self._disk, self._wake, log)
+            door = self._door(shard)
+            station = Station(
+                self._settings, shard, fence, make_session, door, self._disk, self._wake, log, self._show(shard)
+            )
         except (FencedError, StateError) as error:
             self._claimed.pop(shard, None)
             self._refused[shard] = (epoch, str(error))
@@ -211,6 +237,19 @@ class Owner:
         self._stations[shard] = station
         self._figures = self._figures | {shard: station.figures()}
         return True
+
+    def _show(self, shard: int) -> Callable[[Engine, Units], Watch] | None:
+        """What shows a shard; None where there is no page."""
+        return None if self._gallery is None else partial(self._gallery.open, shard)
+
+    def _door(self, shard: int) -> OutcomeDoor:
+        """Through which a shard's engine learns."""
+        settings = self._settings
+        if self._link is not None:
+            return SharedDoor(LinkedSeat(self._link, shard, settings.cluster.shards))
+        if self._room is not None:
+            return OutcomeDoor(self._room.seat())
+        return OutcomeDoor(InlineTrainer(settings.learning, clock=lambda: 0.0))
 
     def _session_maker(self, shard: int, fence: Fence, log: Log) -> Callable[[int], OwnSession | RoutedSession]:
         speaker = self._speaker
@@ -246,13 +285,17 @@ class Owner:
         self._log.warning("shard_fenced", shard=shard, text=why)
 
     def _forget(self, shard: int) -> None:
+        if self._gallery is not None:
+            self._gallery.close(shard)
         self._figures = {other: figures for other, figures in self._figures.items() if other != shard}
 
     def _ready(self) -> list[int]:
         """Wait until there is something to do; the shards that have it."""
         poll, whose = select.poll(), dict[int, int]()
         now_s = time.monotonic()
-        wait_s = 0.0 if self._opening else max(0.0, min(IDLE_S, self._next_all_s - now_s))
+        wait_s = max(0.0, self._next_all_s - now_s) if self._stations else IDLE_S
+        if self._opening:
+            wait_s = 0.0
         if self._claimed:
             wait_s = min(wait_s, LOCK_LOOK_S)
         ready: dict[int, None] = {}
@@ -285,6 +328,8 @@ class Owner:
             found.append(self._listener.fileno())
         if self._speaker is not None and self._speaker.session.socket is not None:
             found.append(self._speaker.session.socket.fileno())
+        if self._link is not None and self._link.socket is not None:
+            found.append(self._link.socket.fileno())
         found += [channel.socket.fileno() for channel, _ in self._newcomers if channel.closed is None]
         return [descriptor for descriptor in found if descriptor >= 0]
 
@@ -293,6 +338,9 @@ class Owner:
             self._speaker.session.receive(0.0, 1)
             for station in self._stations.values():
                 station.session.settle()
+        if self._link is not None:
+            self._link.direct(*self._training)
+            self._link.turn()
         for shard in ready:
             station = self._stations[shard]
             try:
@@ -339,3 +387,13 @@ class Owner:
         else:
             channel.send({"ok": True, "newest_ns": station.newest_ns})
             station.session.attach(channel)
+
+
+def gallery_of(settings: Settings) -> "Gallery | None":
+    """What shows our shards to the page; None where there is none."""
+    if not settings.http.enabled:
+        return None
+    # Imported here: without the page an owner does not carry what it is made of in its memory.
+    from stepahead.cluster.gallery import Gallery
+
+    return Gallery(settings)

@@ -1,6 +1,6 @@
 """The placement: who is to serve which shard under which epoch, from who is there and what each of them tells."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,16 +55,19 @@ class Placement:
             if holding.owner == owner:
                 holding.owner, holding.leaving = None, False
 
-    def decide(self, reports: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[int, int]]:
+    def decide(
+        self, reports: Mapping[str, Mapping[str, Any]], spares: Collection[str] = ()
+    ) -> dict[str, dict[int, int]]:
         """What each owner is to serve.
 
         Args:
             reports: owner that is there -> what `Owner.attend` gave, after the last decision had been told.
+            spares: those that only serve while no other is there.
 
         Returns:
             Owner -> shard -> epoch. A shard that changes hands is nobody's until its owner has let go of it.
         """
-        target = place(len(self.holdings), reports.keys())
+        target = place(len(self.holdings), [owner for owner in reports if owner not in spares] or reports.keys())
         for shard, holding in self.holdings.items():
             report = None if holding.owner is None else reports.get(holding.owner)
             if report is None:

@@ -53,6 +53,11 @@ def check(settings: Settings) -> None:
         raise SettingsError(f"engine.device = {settings.engine.device!r}: a cluster steps its shards on the CPU")
     if settings.publish.format == "sparkplug":
         raise SettingsError("publish.format = 'sparkplug': an edge node is one process; allowed are json, senml, line")
+    if settings.engine.deterministic and settings.cluster.weights == "shared":
+        raise SettingsError(
+            "engine.deterministic = true: when shared weights come depends on the other shards; allowed is "
+            "cluster.weights = 'shard'"
+        )
     if settings.cluster.readings == "shared" and settings.broker.protocol != "5":
         raise SettingsError(
             "cluster.readings = 'shared': shared subscriptions are of MQTT 5: set broker.protocol = '5'"
@@ -82,18 +87,20 @@ def run(settings: Settings, address: str | None) -> int:
     need_ray()
     check(settings)
     log = make_log(level=settings.service.log_level, form=settings.service.log_format)
-    directory = ClusterDirectory(state_directory(settings).absolute(), settings.cluster.shards)
+    cluster = settings.cluster
+    directory = ClusterDirectory(state_directory(settings).absolute(), cluster.shards, cluster.weights)
     try:
-        with joined(address, settings.cluster.public, ClusterDirectory.token(directory.root)) as head:
+        with joined(address, cluster.public, ClusterDirectory.token(directory.root)) as head:
             directory.note_address(head)
             log.info(
                 "starting",
                 broker=mask_url(settings.broker.url),
                 ray=head,
                 state=directory.root,
-                shards=settings.cluster.shards,
-                actors=settings.cluster.actors,
-                readings=settings.cluster.readings,
+                shards=cluster.shards,
+                actors=cluster.actors,
+                readings=cluster.readings,
+                weights=cluster.weights,
                 pid=os.getpid(),
             )
             return govern(settings, directory.root, log)
@@ -121,7 +128,9 @@ def govern(settings: Settings, root: Path, log: Log) -> int:
         )
         controller = made.remote(settings, str(root), secrets.token_bytes(32))
     except ValueError as error:
-        raise StepaheadError(f"this Ray has a stepahead cluster already: {error}") from error
+        raise StepaheadError(
+            "this Ray has a stepahead cluster already: give each cluster a Ray of its own, or end the other one"
+        ) from error
     notifier = Notifier(os.environ, lambda text: log.warning("service_manager", text=text))
     stop = Told()
     failed = watch(ray, controller, stop, notifier, log)

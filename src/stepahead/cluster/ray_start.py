@@ -16,12 +16,19 @@ from typing import Any
 from stepahead.contract.errors import MissingExtraError, StateError, UsageError
 from stepahead.storage.filesystem import FILE_MODE
 
-__all__ = ["joined", "need_ray", "strangers"]
+__all__ = ["joined", "need_ray", "refuse_strangers", "strangers"]
 
 NAMESPACE = "stepahead"
 OBJECT_STORE_BYTES = 80 * 2**20
 """Ray's least, about: nothing but orders and figures goes through it."""
 REACH_S = 5.0
+QUIET = {
+    "RAY_task_events_report_interval_ms": "0",
+    "RAY_enable_metrics_collection": "0",
+    "RAY_worker_niceness": "0",
+}
+"""Of our own Ray: it would note every call, and report every process' figures, once a second; nobody reads either. And
+it would put actors behind everything else on the machine (niceness 15), where `run` is not."""
 
 
 def need_ray() -> None:
@@ -68,6 +75,7 @@ def joined(address: str | None, public: bool, token: Path, tell: bool = True) ->
     if "RAY_AUTH_MODE" not in os.environ and (address is None or token.exists()):
         os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(made(token))}
     if address is None:
+        os.environ |= {name: os.environ.get(name, value) for name, value in QUIET.items()}
         folder = tempfile.mkdtemp(prefix="stepahead-ray-")
         options |= {
             "address": "local",
@@ -89,12 +97,8 @@ def joined(address: str | None, public: bool, token: Path, tell: bool = True) ->
             where = "a Ray of its own cannot be started" if address is None else f"no Ray at {address}"
             raise UsageError(f"{where}: {error}") from error
         try:
-            addresses = [node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"]]
-            if not public and (outside := strangers(addresses)):
-                raise UsageError(
-                    f"Ray's nodes have public addresses: {', '.join(outside)}. Its ports ask for no password and run "
-                    "what they are sent: put them into a private network, or say cluster.public = true"
-                )
+            if not public:
+                refuse_strangers([node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"]])
             yield str(ray.get_runtime_context().gcs_address)
         finally:
             ray.shutdown()
@@ -135,6 +139,20 @@ def need_somebody(address: str) -> None:
         socket.create_connection((host.strip("[]"), int(port)), REACH_S).close()
     except (OSError, OverflowError) as error:
         raise UsageError(f"no Ray at {address}: {error}") from error
+
+
+def refuse_strangers(addresses: list[str]) -> None:
+    """Make sure that no node can be reached from anywhere.
+
+    Raises:
+        UsageError: one can.
+    """
+    outside = strangers(addresses)
+    if outside:
+        raise UsageError(
+            f"Ray's nodes have public addresses: {', '.join(outside)}. Its ports ask for no password and run "
+            "what they are sent: put them into a private network, or say cluster.public = true"
+        )
 
 
 def strangers(addresses: list[str]) -> list[str]:

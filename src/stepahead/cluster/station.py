@@ -9,20 +9,22 @@ from typing import Any
 
 from stepahead.cluster.epoch import Fence, FencedFilesystem
 from stepahead.cluster.shard_session import OwnSession, RoutedSession, ShardSession
+from stepahead.cluster.trainer_link import SharedDoor
 from stepahead.contract.reasons import DropCounter
 from stepahead.contract.settings import Settings
 from stepahead.forecasting.engine import Engine
-from stepahead.learning.trainer import Trainer
 from stepahead.service.arrivals import REMEMBERED_MESSAGES, Arrivals
 from stepahead.service.loop import Loop
 from stepahead.service.outcomes import OutcomeDoor
 from stepahead.service.output import Output
 from stepahead.service.recovery import Knowledge, resume
 from stepahead.service.redelivery import RecentForecasts
+from stepahead.service.watch import Watch
 from stepahead.telemetry.log import Log
 from stepahead.wire.decoder import Decoder
 from stepahead.wire.encoder import TOPICS
 from stepahead.wire.topics import parse_filter
+from stepahead.wire.units import Units
 
 __all__ = ["Station", "settings_of_shard"]
 
@@ -54,10 +56,11 @@ class Station:
         shard: its number.
         fence: of the epoch that was claimed for it.
         make_session: makes the session; told the newest arrival that was written down.
-        trainer: who fine-tunes.
+        door: through which its engine learns.
         disk: commits journals beside the stream; shared, and not closed.
         wake: called, from another thread, when such a commit is over.
         log: of the shard.
+        show: gives the watch by which it is shown; none = nobody looks.
 
     Raises:
         FencedError: the shard was claimed by another owner meanwhile.
@@ -70,16 +73,18 @@ class Station:
         shard: int,
         fence: Fence,
         make_session: Callable[[int], OwnSession | RoutedSession],
-        trainer: Trainer,
+        door: OutcomeDoor,
         disk: Executor,
         wake: Callable[[], None],
         log: Log,
+        show: Callable[[Engine, Units], Watch] | None = None,
     ) -> None:
         self.shard = shard
         self.fence = fence
         ours = settings_of_shard(settings, shard)
-        self._door = OutcomeDoor(trainer)
-        self._engine = Engine(ours, self._door)
+        self._engine = Engine(ours, door)
+        if isinstance(door, SharedDoor):
+            door.seat.engine = self._engine
         drops = DropCounter()
         filters = [parse_filter(subscription.filter) for subscription in ours.subscriptions]
         output = Output(ours, filters, self._engine.table, drops, lambda event: None)
@@ -95,7 +100,7 @@ class Station:
         share = settings.cluster.shards if settings.cluster.readings == "router" else 1
         arrivals = Arrivals(max(1, REMEMBERED_MESSAGES // share))
         recent = RecentForecasts(REMEMBERED_FORECASTS)
-        knowledge = Knowledge(self._engine, self._door, recent, arrivals, decoder.sparkplug)
+        knowledge = Knowledge(self._engine, door, recent, arrivals, decoder.sparkplug)
         self._disk = FencedFilesystem(fence)
         self._commits = Shared(disk, wake)
         keeper, self._release = resume(
@@ -106,6 +111,9 @@ class Station:
         self._keeper.commit(time.monotonic(), company=False)
         self.newest_ns = arrivals.newest_ns
         self.session: ShardSession = (session := make_session(arrivals.newest_ns))
+        watch = None if show is None else show(self._engine, decoder.units)
+        if watch is not None:
+            door.on_result = watch.judged_by_gate
         self.loop = Loop(
             ours,
             session,
@@ -113,12 +121,13 @@ class Station:
             drops,
             self._engine,
             output.encoder,
-            self._door,
+            door,
             recent,
             arrivals,
             keeper,
             log,
             version("stepahead"),
+            watch=watch,
             announcer=output.announcer,
         )
         session.on_connected = self.loop.connected_anew

@@ -478,12 +478,24 @@ class ClusterSettings(Section):
     hashing_broker: Literal["emqx"] | None = Field(
         None, description="with readings = shared: the broker, set up to hash shared subscriptions by topic"
     )
-    weights: Literal["shard"] = Field("shard", description="shard = each shard learns weights of its own")
+    weights: Literal["shared", "shard"] = Field(
+        "shared",
+        description="shared = one process fine-tunes the weights of all shards on windows from all of them; shard = "
+        "each shard learns weights of its own; never changes for a state directory",
+    )
+    spare: bool = Field(
+        True,
+        description="where a single process serves all shards, keep a second one started, which takes over within "
+        "seconds when it dies; some 300 MB of memory",
+    )
     public: bool = Field(
         False, description="take part in a Ray cluster on public addresses: its ports let everybody run programs"
     )
     silent_s: float = Field(
-        3.0, ge=1, le=600, description="a process that does not answer for so long loses its shards to others"
+        10.0,
+        ge=1,
+        le=600,
+        description="a process that lives and does not answer for so long is ended, and its shards go to others",
     )
 
     @model_validator(mode="after")

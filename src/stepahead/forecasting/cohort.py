@@ -14,6 +14,7 @@ from stepahead.forecasting.hibernation import Hibernation
 from stepahead.forecasting.hidden import HiddenStates, spread_of
 from stepahead.forecasting.hindsight import past_context
 from stepahead.forecasting.residence import Residence
+from stepahead.forecasting.series import SeriesTable
 from stepahead.learning.drift import DriftDetector
 from stepahead.learning.features import CONTEXT, feature_count, season_steps, window_inputs
 from stepahead.learning.gate import Verdict
@@ -31,7 +32,7 @@ from stepahead.transform.compress import Compress
 from stepahead.transform.difference import Difference
 from stepahead.transform.standardize import Standardizer
 
-__all__ = ["Banks", "Cohort", "Tally"]
+__all__ = ["EXAMINED_UNITS", "Banks", "Cohort", "Tally", "cohorts_of"]
 
 OVERLAP = 4
 """Windows of a series start a quarter of a window apart, so each step is learned from in four positions."""
@@ -177,23 +178,34 @@ class Cohort:
         )
         chosen = self._generator.permutation(len(exam_units))[:EXAMINED_UNITS]
         exam = newest_windows(exam_units[np.sort(chosen)], self.members, banks)
+        return self.material(sample_of(lessons, hibernation), sample_of(exam, hibernation), self.schedule.since_drift)
+
+    def material(self, lessons: Sample, exam: Sample, since_drift: int | None) -> Material:
+        """The material of a fine-tune of today's weights with these windows."""
+        learning = self._settings.learning
         return Material(
             self.name,
             self.tally.begun,
             self.shape,
             self.ensemble.weights,
             self._optimisers,
-            sample_of(lessons, hibernation),
+            lessons,
             learning.steps,
-            sample_of(exam, hibernation),
+            exam,
             self._settings.transform.clip,
             learning.held_out,
-            self.schedule.since_drift,
+            since_drift,
         )
 
     def _windows_since_drift(self) -> int:
         """Windows that reach past the change: those that were completed since it was found, and one a unit before."""
         return self.replay.added - self._added_at_drift + self.series // (self.members * self._thinning)
+
+    def take_over(self, weights: Sequence[Weights], version: int) -> None:
+        """Swap in weights that were learned and let in elsewhere; never older ones than ours."""
+        if version > self.ensemble.version:
+            self.ensemble.adopt(weights, version)
+            self.tally.adopted += 1
 
     def adopt(self, result: TuneResult, verdict: Verdict) -> None:
         """Swap in the members that passed the gate, with their optimisers."""
@@ -265,6 +277,12 @@ class Cohort:
         self._added_at_drift = int(state["added_at_drift"])
         self._thinning = int(state["thinning"])
         self._spread = int(state["spread"])
+
+
+def cohorts_of(settings: Settings, table: SeriesTable, device: torch.device | None = None) -> list[Cohort]:
+    """The default cohort, and one for each declared group; see `Cohort` for the device."""
+    names = ["default", *(group.name for group in settings.groups)]
+    return [Cohort(name, table.members_of(number), settings, number, device) for number, name in enumerate(names)]
 
 
 def newest_windows(units: SlotArray, members: int, banks: Banks) -> Windows:

@@ -15,7 +15,7 @@ from stepahead.contract.reasons import DropCounter, Reason
 from stepahead.contract.records import BoolArray, FloatArray, Forecasts, Readings, SlotArray, Status
 from stepahead.contract.settings import Settings
 from stepahead.experts.panel import Panel
-from stepahead.forecasting.cohort import Cohort
+from stepahead.forecasting.cohort import cohorts_of
 from stepahead.forecasting.hibernation import Hibernation
 from stepahead.forecasting.pipeline import Pipeline, Turn
 from stepahead.forecasting.residence import AWAY, Residence
@@ -93,10 +93,7 @@ class Engine:
             trainer = InlineTrainer(settings.learning, device=CPU if device is None else device)
         self._trainer = trainer
         self._deterministic = settings.engine.deterministic
-        names = ["default", *(group.name for group in settings.groups)]
-        self.cohorts = [
-            Cohort(name, self.table.members_of(number), settings, number, device) for number, name in enumerate(names)
-        ]
+        self.cohorts = cohorts_of(settings, self.table, device)
         self._residence = Residence(self.table)
         self._cadence = Cadence(settings.cadence)
         remembered = settings.replay.memory_steps + differencer(settings.transform).reach
@@ -337,7 +334,10 @@ class Engine:
             return
         for cohort in self.cohorts:
             if cohort.name == result.cohort:
-                cohort.adopt(result, judge(result))
+                if result.version is None:
+                    cohort.adopt(result, judge(result))
+                else:
+                    cohort.take_over(result.weights, result.version)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that a run would go on from, as a tree of arrays, numbers and text; settings excluded."""

@@ -37,7 +37,7 @@ class Sample:
     def __len__(self) -> int:
         return len(self.windows)
 
-    def __getitem__(self, rows: slice) -> "Sample":
+    def __getitem__(self, rows: slice | IntArray) -> "Sample":
         return Sample(self.windows[rows], self.scale[rows], self.center[rows], self.last_ns[rows])
 
 

@@ -82,6 +82,7 @@ class TuneResult:
         champion_loss, challenger_loss: float[M], on the exam.
         doubt: float[M], standard error of the difference of the two, as if the exam's steps were independent.
         gave_up: the time limit struck before all steps were done.
+        version: of weights that a gate elsewhere has let in, for several engines; None = the engine's own gate decides.
     """
 
     cohort: str
@@ -93,6 +94,7 @@ class TuneResult:
     challenger_loss: NDArray[np.float64]
     doubt: NDArray[np.float64]
     gave_up: bool
+    version: int | None = None
 
 
 def tune(

