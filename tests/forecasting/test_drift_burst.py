@@ -69,3 +69,21 @@ def test_a_drift_lets_the_regressions_of_its_series_learn_anew() -> None:
         errors[drift] = error[630:].mean()
         assert (engine.cohorts[0].tally.drifts > 0) == drift
     assert errors[True] < 0.9 * errors[False]
+
+
+def test_series_that_go_on_as_before_keep_what_their_regressions_know() -> None:
+    """The law of half of the series changes; the drift is one of all."""
+    engine = Engine(small_settings(learning={"enabled": False, "drift": True}))
+    slots = np.array([engine.intern(f"s{i}") for i in range(12)], np.int32)
+    rng = np.random.default_rng(11)
+    value, unsettled = np.zeros(12), []
+    unsettle = engine._panel.unsettle
+    engine._panel.unsettle = lambda at: (unsettled.append(set(at.tolist())), unsettle(at))[1]  # type: ignore[method-assign]
+    for t in range(640):
+        law = np.where((t >= 600) & (np.arange(12) < 6), -0.9, 0.9)
+        value = law * value + rng.normal(size=12)
+        engine.step(Readings(slots, np.full(12, START_NS + t * MINUTE_NS), value))
+    assert engine.cohorts[0].tally.drifts >= 1
+    found = unsettled[-1]
+    assert len(found & set(range(6))) >= 5
+    assert len(found & set(range(6, 12))) <= 2

@@ -24,7 +24,7 @@ __all__ = ["Panel"]
 
 MEMORY = 340
 """Changes remembered at least: a week of half-hourly ones and the neighbours of its end."""
-FAR = 64.0
+FAR = 16.0
 """No forecast lies farther than so many units from the latest value."""
 LEVEL_SEEN, DRIFT_SEEN, REGRESSION_SEEN = 16, 8, 2
 SQUARED_SHARE = {"median": 0.0, "balanced": 0.25}

@@ -12,7 +12,7 @@ from stepahead.contract.records import BoolArray, FloatArray
 __all__ = ["Unit", "inverse_of"]
 
 LEAST, MOST = 1e-290, 1e300
-"""Sizes outside are taken as none and as `MOST`: 1/size and 64 × size must stay finite."""
+"""Sizes outside are taken as none and as `MOST`: 1/size and 16 × size must stay finite."""
 
 
 class Unit(Bank):
@@ -40,7 +40,7 @@ class Unit(Bank):
     size: NDArray[np.float64]
     changes: NDArray[np.int16]
 
-    def __init__(self, span: int = 500, clip: float = 8.0, capacity: int = 0) -> None:
+    def __init__(self, span: int = 2000, clip: float = 16.0, capacity: int = 0) -> None:
         self.span = span
         self.clip = clip
         super().__init__({"size": Column(np.float64), "changes": Column(np.int16)}, capacity)

@@ -35,8 +35,9 @@ __all__ = ["Engine", "Outlook"]
 
 DRIFT_EVERY = 64
 """In the deterministic setting drift is looked for at multiples of so many readings, wherever batches are cut."""
-
-
+RISEN = 1.2
+"""At a drift, series whose last dozen errors are larger than usual by this factor let their regressions learn anew. The
+size of so few errors varies by a quarter by itself: less would catch many that go on as before."""
 BLOCK = 8192
 """Readings taken through all banks at once: their working arrays stay in the third-level cache."""
 LARGEST_VALUE = 1e100
@@ -311,8 +312,8 @@ class Engine:
             self._next_look = (self.position // DRIFT_EVERY + 1) * DRIFT_EVERY
             for number, cohort in enumerate(self.cohorts):
                 if cohort.look_for_drift(self.position):
-                    units = self._units_of(number)
-                    self._panel.unsettle((units[:, None] + np.arange(cohort.members)).ravel())
+                    slots = (self._units_of(number)[:, None] + np.arange(cohort.members)).ravel()
+                    self._panel.unsettle(slots[self._conformal.rise(slots) > RISEN])
         for number, cohort in enumerate(self.cohorts):
             if cohort.schedule.remaining(self.position) == 0 and not self._trainer.busy:
                 cohort.schedule.begun(self.position, cohort.series)

@@ -165,6 +165,10 @@ class Conformal(Composite):
         """Whether so many errors were seen that the interval is the scores' own, bool[n]."""
         return np.asarray(self._pending.seen[slots] >= READY)
 
+    def rise(self, slots: Slots) -> FloatArray:
+        """See `ErrorScale.rise`."""
+        return self._scale.rise(slots)
+
     def reset_dynamics(self, slots: Slots) -> None:
         """After a gap: drop the waiting forecast and the burst of errors that may have been going on."""
         self._pending.waiting[slots] = False

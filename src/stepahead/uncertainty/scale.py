@@ -44,8 +44,8 @@ class ErrorScale(Bank):
         >>> bank = ErrorScale(capacity=1)
         >>> for error in (2.0, -2.0, 2.0):
         ...     bank.update(np.array([0]), np.array([error]))
-        >>> bank.scale(np.array([0])).round(6).tolist()
-        [2.0]
+        >>> bank.scale(np.array([0])).round(6).tolist(), bank.rise(np.array([0])).round(6).tolist()
+        ([2.0], [1.0])
     """
 
     roots: FloatArray
@@ -68,6 +68,11 @@ class ErrorScale(Bank):
         size = np.empty(len(slots))
         _size(indices(slots), self.roots, self.evidence, size)
         return size
+
+    def rise(self, slots: Slots) -> FloatArray:
+        """The size of the last dozen errors as a multiple of the usual one, float64[n]; 0 where none is known."""
+        fast, slow = self.roots[slots, 0], self.roots[slots, -1]
+        return np.asarray(np.divide(fast, slow, out=np.zeros(len(slots)), where=slow > 0) ** 2)
 
     def update(self, slots: Slots, error: FloatArray) -> None:
         """Learn from errors float64[n], finite, in the sensor's unit."""
