@@ -158,7 +158,7 @@ def test_a_slow_disk_holds_up_acknowledgements_and_nothing_else(tmp_path: Path) 
             service.loop.turn()
         assert (len(service.forecasts), service.session.acknowledged) == (10, [])
         disk.may_sync.set()
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 30
         while len(service.session.acknowledged) < 10:
             assert time.monotonic() < deadline
             service.clock.now_s += 0.02
@@ -171,11 +171,10 @@ def test_a_slow_disk_holds_up_acknowledgements_and_nothing_else(tmp_path: Path) 
             service.loop.turn()
         assert (len(service.forecasts), len(service.session.acknowledged)) == (11, 10)
         disk.trouble = None
-        while len(service.session.acknowledged) < 11:
+        while len(service.session.acknowledged) < 11 or service.keeper.trouble is not None:
             assert time.monotonic() < deadline
             service.clock.now_s += 0.02
             service.loop.turn()
-        assert service.keeper.trouble is None
         service.keeper.close()
         service.release()
 
