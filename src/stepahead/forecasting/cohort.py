@@ -32,7 +32,7 @@ from stepahead.transform.compress import Compress
 from stepahead.transform.difference import Difference
 from stepahead.transform.standardize import Standardizer
 
-__all__ = ["EXAMINED_UNITS", "Banks", "Cohort", "Tally", "cohorts_of"]
+__all__ = ["EXAMINED_UNITS", "Banks", "Cohort", "Tally", "cohorts_of", "members_of"]
 
 OVERLAP = 4
 """Windows of a series start a quarter of a window apart, so each step is learned from in four positions."""

@@ -15,7 +15,7 @@ from stepahead.contract.reasons import DropCounter, Reason
 from stepahead.contract.records import BoolArray, FloatArray, Forecasts, Readings, SlotArray, Status
 from stepahead.contract.settings import Settings
 from stepahead.experts.panel import Panel
-from stepahead.forecasting.cohort import cohorts_of
+from stepahead.forecasting.cohort import cohorts_of, members_of
 from stepahead.forecasting.hibernation import Hibernation
 from stepahead.forecasting.pipeline import Pipeline, Turn
 from stepahead.forecasting.residence import AWAY, Residence
@@ -312,7 +312,7 @@ class Engine:
             self._next_look = (self.position // DRIFT_EVERY + 1) * DRIFT_EVERY
             for number, cohort in enumerate(self.cohorts):
                 if cohort.look_for_drift(self.position):
-                    slots = (self._units_of(number)[:, None] + np.arange(cohort.members)).ravel()
+                    slots = members_of(self._units_of(number), cohort.members).ravel()
                     self._panel.unsettle(slots[self._conformal.rise(slots) > RISEN])
         for number, cohort in enumerate(self.cohorts):
             if cohort.schedule.remaining(self.position) == 0 and not self._trainer.busy:

@@ -48,13 +48,12 @@ class CumulativeSum:
         self.mean = self.variance = self.sum = 0.0
 
     def update(self, signal: float) -> bool:
-        """Take a signal; whether it completes the proof of a rise, after which all begins anew."""
+        """Take a signal; whether it completes the proof of a rise, after which a new test is to be begun."""
         off = signal - self.mean
         deviation = max(math.sqrt(self.variance), self.LEAST * self.mean)
         if self.count >= self.SETTLED and deviation > 0:
             self.sum = max(0.0, self.sum + min(off / deviation, self.MOST) - self.ALLOWANCE)
             if self.sum > self.THRESHOLD:
-                self.load_state_dict(CumulativeSum().state_dict())
                 return True
         self.count += 1
         rate = 1 / min(self.count, self.MEMORY)
@@ -106,7 +105,7 @@ class DriftDetector:
         self._feed(signal)
         risen = bool(self._adwin.drift_detected) and self._adwin.estimation > before
         if self._sum.update(signal):
-            risen, self._fed = True, []  # or ADWIN would find the same rise once more
+            risen, self._sum, self._fed = True, CumulativeSum(), []  # or ADWIN would find the same rise once more
         elif len(self._fed) >= 2 * REMEMBERED:
             self._rebuild(self._fed[-REMEMBERED:])
         self.drifts += risen
