@@ -234,6 +234,7 @@ def test_the_session_survives_a_restart_of_the_broker(make_peer: MakePeer, own_b
     ear = make_peer([f"{topic}/#"], will=Will(f"{topic}/will", b"gone")).subscribed()
     mouth = make_peer().connected()
     mouth.session.publish(f"{topic}/a", b"1", 1, False)
+    assert mouth.session.flush(10)
     ear.take(1)
     own_broker.kill()
     ear.until(lambda: EventKind.REFUSED in ear.kinds())
