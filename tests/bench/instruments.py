@@ -26,7 +26,7 @@ from typing import Any
 
 __all__ = ["Instruments", "Service", "broker", "machine", "median_of", "options", "write_report"]
 
-PLAIN_BROKER = ("max_inflight_messages 0", "max_queued_messages 0", "set_tcp_nodelay true")
+PLAIN_BROKER = ("max_inflight_messages 65000", "max_queued_messages 0", "set_tcp_nodelay true")
 STEP_MS = 1
 
 PUBMSG = r"""

@@ -109,12 +109,12 @@ class Broker:
 
 
 def mosquitto(folder: Path, extra: str = "", listener: str = "") -> Broker:
-    """A mosquitto with queue and in-flight limits lifted; `listener` lines go to its one listener."""
+    """A mosquitto with its limits as high as they may be; `listener` lines go to its one listener."""
     port = free_port()
     anonymous = "" if "allow_anonymous" in extra else "allow_anonymous true\n"
     text = (
         f"listener {port} 127.0.0.1\n{listener}\n{anonymous}set_tcp_nodelay true\n"
-        f"max_inflight_messages 0\nmax_queued_messages 0\npersistence false\nlog_type error\n{extra}\n"
+        f"max_inflight_messages 65000\nmax_queued_messages 0\npersistence false\nlog_type error\n{extra}\n"
     )
     config = folder / "mosquitto.conf"
     # As root it would give up root and then could not read files of the test's folder.

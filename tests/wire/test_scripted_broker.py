@@ -364,38 +364,84 @@ def test_a_broker_that_holds_acknowledgements_back_and_answers_pings_is_kept(tab
     assert session.connected
 
 
-def test_a_broker_that_never_acknowledges_does_not_fill_the_memory(table: Table) -> None:
-    """Reading goes on for the acknowledgements until the inbox is full; then the connection is made anew."""
-    ahead = [0.0]
-    settings = {"url": table.broker.url, "client": table.client, "protocol": table.protocol}
-    settings |= {"queue_messages": 10, "keepalive_s": 5}
-    session = Session(
-        BrokerSettings.model_validate(settings),
-        [],
-        None,
-        table.events.append,
-        clock=lambda: time.monotonic() + ahead[0],
-    )
-    table.sessions.append(session)
-    table.connect(session)
-    session.publish_many([(b"o", b"x")] * 10, 1, False)
-    body = b"\x00\x01a" + (b"" if table.protocol == "3.1.1" else b"\x00") + b"21"
-    message = bytes([0x30, len(body)]) + body
-    flood = message * 1000
-    sock = table.broker.connections[-1]
-    sock.setblocking(False)
-    while len(session._client.inbox) < 65_545:
+class Flood:
+    """A session whose broker sends and sends, and acknowledges nothing of the ten messages that fill its queue."""
+
+    def __init__(self, table: Table) -> None:
+        self.ahead_s = 0.0
+        settings = {"url": table.broker.url, "client": table.client, "protocol": table.protocol}
+        self.session = Session(
+            BrokerSettings.model_validate(settings | {"queue_messages": 10, "keepalive_s": 5}),
+            [],
+            None,
+            table.events.append,
+            clock=lambda: time.monotonic() + self.ahead_s,
+        )
+        table.sessions.append(self.session)
+        table.connect(self.session)
+        self.publish(10)
+        body = b"\x00\x01a" + (b"" if table.protocol == "3.1.1" else b"\x00") + b"21"
+        self.message = bytes([0x30, len(body)]) + body
+        self.sent_bytes = 0
+        self.socket = table.broker.connections[-1]
+        self.socket.setblocking(False)
+
+    def publish(self, messages: int) -> None:
+        self.session.publish_many([(b"o", b"x")] * messages, 1, False)
+
+    def send(self) -> None:
+        offset = self.sent_bytes % len(self.message)
         with contextlib.suppress(BlockingIOError):
-            flood = flood[sock.send(flood) :] or message * 1000
-        assert session.receive(0.0, 100) == []
-    assert len(session._client.inbox) < 65_545 + 2 * 65_536 // len(message)
-    assert session.connected
-    ahead[0] += 1.0
-    session.receive(0.0, 100)
-    ahead[0] += 6.0
-    session.receive(0.0, 100)
+            self.sent_bytes += self.socket.send((self.message * 1000)[offset:])
+
+    def fill_inbox(self) -> None:
+        while len(self.session._client.inbox) < 65_545:
+            assert self.session.receive(0.0, 100) == []
+            self.send()
+            self.session.flush(0.001)
+
+
+def test_acknowledgements_behind_more_than_a_broker_may_send_are_reached(table: Table) -> None:
+    """Reading goes on until the inbox is full, and then what is in it is given, piece by piece."""
+    flood = Flood(table)
+    flood.fill_inbox()
+    taken = 0
+    while taken < 1000:
+        flood.send()
+        taken += len(flood.session.receive(0.0, 100))
+        assert len(flood.session._client.inbox) < 65_545 + 2 * 65_536 // len(flood.message)
+    assert flood.session.connected
+    flood.socket.setblocking(True)
+    rest = -flood.sent_bytes % len(flood.message)
+    flood.socket.sendall(flood.message[len(flood.message) - rest :])
+    flood.socket.sendall(b"".join(b"\x40\x02\x00" + bytes([identifier]) for identifier in range(1, 11)))
+    while flood.session.congested:
+        taken += len(flood.session.receive(0.1, 100))
+    while messages := flood.session.receive(0.1, 10_000):
+        taken += len(messages)
+    assert taken == (flood.sent_bytes + rest) // len(flood.message)
+    assert flood.session.pending_out.messages == 0
+
+
+def test_a_broker_that_never_acknowledges_does_not_fill_the_memory(
+    table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a million answers that nobody acknowledges (here, of a thousand) the connection is made anew."""
+    monkeypatch.setattr("stepahead.wire.session.MOST_UNANSWERED", 1000)
+    flood = Flood(table)
+    flood.fill_inbox()
+    while flood.session.pending_out.messages < 1000:
+        flood.send()
+        flood.publish(len(flood.session.receive(0.0, 90)))
+    flood.fill_inbox()
+    assert flood.session.receive(0.0, 100) == []
+    assert flood.session.connected
+    flood.ahead_s += 1.0
+    flood.session.receive(0.0, 100)
+    flood.ahead_s += 6.0
+    flood.session.receive(0.0, 100)
     assert "acknowledges nothing" in table.events[-1].text
-    assert session.pending_out.messages == 10
+    assert flood.session.pending_out.messages == 1000
 
 
 def test_silence_instead_of_a_welcome_is_not_waited_for_for_ever(table: Table) -> None:

@@ -87,11 +87,11 @@ class InFlight:
                 f"The broker sends {probes.in_flight} messages and then waits for an acknowledgement, which we give "
                 "only when readings are on disk."
             )
-            yield Finding(self.name, Severity.WARNING, what, f"Lift max_inflight_messages; {SHIPPED}.")
+            yield Finding(self.name, Severity.WARNING, what, f"Raise max_inflight_messages; {SHIPPED}.")
         maximum = probes.limits.get("ReceiveMaximum")
         if maximum is not None and maximum < self.ENOUGH:
             what = f"The broker takes {maximum} of our forecasts and then lets us wait for its acknowledgement."
-            yield Finding(self.name, Severity.WARNING, what, f"Lift max_inflight_messages; {SHIPPED}.")
+            yield Finding(self.name, Severity.WARNING, what, f"Raise max_inflight_messages; {SHIPPED}.")
 
 
 class SmallPackets:

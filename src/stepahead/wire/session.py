@@ -18,6 +18,10 @@ from stepahead.wire.stock_client import Row
 __all__ = ["Pending", "Session"]
 
 
+MOST_UNANSWERED = 2**20
+"""With so many messages waiting for it, a broker that sends and sends has stopped acknowledging; some 0.5 GB."""
+
+
 class Pending(NamedTuple):
     """What was published and is not yet safe: messages and bytes."""
 
@@ -36,8 +40,10 @@ class Session:
 
     The kernel's socket buffer is the bounded queue: what nobody receives stays with the broker. `receive` gives
     nothing while more than `settings.queue_messages` published messages wait for the broker. It reads on meanwhile,
-    because the acknowledgements it waits for stand behind other messages in the stream, until the inbox holds so many
-    that only a broker which stopped acknowledging can be the reason; then the connection is made anew.
+    because the acknowledgements it waits for stand behind other messages in the stream, until the inbox holds more
+    than a broker may have sent before them. One that sends more all the same (mosquitto for `max_inflight_messages 0`:
+    all that waits for us, at once) has its acknowledgements behind all that: `receive` goes on then, to get at them,
+    until a million messages wait for the broker, and the connection is made anew.
 
     Call `receive` (or `flush`) at least once per half keep-alive, or the broker takes us for dead.
 
@@ -95,7 +101,8 @@ class Session:
         self._backlog: deque[_Waiting | Sequence[Delivery]] = deque()
         self._backlog_messages = 0
         self._backlog_bytes = 0
-        # The broker holds at most 65,535 unacknowledged messages with us: no more can stand before its answers.
+        # A broker holds at most 65,535 unacknowledged messages with us (they have no more identifiers), so no more can
+        # stand before its answers.
         self._inbox_bound = settings.queue_messages + 65_535
         self._stalled_since: float | None = None
 
@@ -131,7 +138,7 @@ class Session:
 
     @property
     def congested(self) -> bool:
-        """Whether so much waits for the broker that `receive` gives nothing."""
+        """Whether so much waits for the broker that `receive` gives nothing, but to get at its acknowledgements."""
         return self.waiting_out >= self._settings.queue_messages
 
     @property
@@ -255,13 +262,19 @@ class Session:
         return safe
 
     def _deliverable(self) -> bool:
-        return self.connected and bool(self._client.inbox) and not self.congested
+        inbox = self._client.inbox
+        if not self.connected or not inbox:
+            return False
+        waiting = self.waiting_out
+        if waiting < self._settings.queue_messages:
+            return True
+        return len(inbox) >= self._inbox_bound and waiting < MOST_UNANSWERED
 
     def _advance(self, wait_s: float, limit: int) -> None:
         """One turn of the connection; then what waited for room goes out."""
         if self.congested:
             limit = self._inbox_bound
-            self._watch_for_stall(len(self._client.inbox) >= limit)
+            self._watch_for_stall(len(self._client.inbox) >= limit and self.waiting_out >= MOST_UNANSWERED)
         self._connection.turn(wait_s, limit)
         self._drain_backlog()
 
