@@ -1,12 +1,16 @@
 """The engine's laws: it may be cut and resumed anywhere, series do not mix, and the future never leaks."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from stepahead.contract.records import Readings
+from stepahead.contract.records import Forecasts, Readings
 from stepahead.forecasting.engine import Engine
+from stepahead.storage.tree import flatten
 from tests.forecasting.small import MINUTE_NS, START_NS, assert_equal_to_the_bit, engine_of, feed, play, small_settings
 
 SLOW = small_settings(learning={"every": 4, "steps": 1, "rates": [0.01]}, network={"members": 1})
@@ -96,6 +100,46 @@ def test_series_that_do_not_learn_from_each_other_do_not_mix(seed: int, frozen_o
         mine = together[together.series == slot]
         alone = play(engine_of(frozen, 4), alone_readings)
         assert_equal_to_the_bit(mine, alone, but=["reading"])
+
+
+@pytest.mark.parametrize("order", [0, 1, 2, "auto"])
+@pytest.mark.parametrize("group", [False, True])
+def test_what_lay_in_memory_before_makes_no_difference(
+    monkeypatch: pytest.MonkeyPatch, order: object, group: bool
+) -> None:
+    """Arrays that are made without content hold one thing the first time and another thing the second time."""
+    groups = [{"name": "g", "members": ["a", "b"]}] if group else []
+    settings = small_settings(transform={"order": order, "warmup": 24}, groups=groups)
+    readings = feed(rows=150, series=5)
+    keys = ["unit/a", "unit/b", "s2", "s3", "s4"] if group else ["s0", "s1", "s2", "s3", "s4"]
+
+    def made() -> Engine:
+        engine = Engine(settings)
+        assert [engine.intern(key) for key in keys] == list(range(5))
+        return engine
+
+    def live(content: float) -> tuple[Forecasts, dict[str, Any]]:
+        engine = made()
+        with monkeypatch.context() as patch:
+            for name in ("empty", "empty_like"):
+                patch.setattr(np, name, filling(getattr(np, name), content))
+            forecasts = play(engine, readings, cuts=[100, 380])
+        return forecasts, engine.state_dict()
+
+    play(made(), readings)  # compiled loops know `numpy.empty` under its true name
+    one, other = live(3.0), live(-77.5)
+    assert_equal_to_the_bit(one[0], other[0])
+    flat, against = flatten(one[1]).arrays, flatten(other[1]).arrays
+    assert [name for name, array in flat.items() if array.tobytes() != against[name].tobytes()] == []
+
+
+def filling(make: Callable[..., np.ndarray], content: float) -> Callable[..., np.ndarray]:
+    def made(*shape: Any, **how: Any) -> np.ndarray:
+        array = make(*shape, **how)
+        array.fill(content > 0 if array.dtype == bool else abs(content) if array.dtype.kind in "iu" else content)
+        return array
+
+    return made
 
 
 def test_live_batches_agree_with_the_deterministic_setting_to_rounding_while_weights_are_frozen() -> None:

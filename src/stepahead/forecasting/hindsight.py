@@ -78,12 +78,14 @@ def _retrace(
             x -= change_at(ring, scale, head, k)
         level[:] = x
         run = 0
-        for back in range(count - 1, -1, -1):
-            change = change_at(ring, scale, head, back)
-            x += change
-            run = min(run + 1, MOST) if change == 0.0 else 0
-            for k in range(len(alpha)):
-                level[k] += alpha[k] * (x - level[k])
+        # The first value has no change; where values themselves are the steps, it is one of them.
+        for back in range(max(count, T) - 1, -1, -1):
+            if back < count:
+                change = change_at(ring, scale, head, back)
+                x += change
+                run = min(run + 1, MOST) if change == 0.0 else 0
+                for k in range(len(alpha)):
+                    level[k] += alpha[k] * (x - level[k])
             if back < T:
                 t = T - 1 - back
                 row = context[i, t]
