@@ -21,6 +21,7 @@ from simulators.broker import EmbeddedBroker
 from simulators.player import messages_of, play
 from simulators.publisher import Publisher
 from simulators.scenarios import Sensor, scenario
+from simulators.stop import Stop
 from simulators.subscriber import ScoreSubscriber
 from stepahead.contract.errors import StepaheadError
 from stepahead.telemetry.livetable import live_table, plain_line
@@ -118,13 +119,14 @@ class Demo:
 
     Args:
         console: where the table or, when that is no terminal, plain lines go.
-        seconds: how long; none = until Ctrl-C.
+        seconds: how long; none = until told to stop.
         series: how many sensors.
         rate_hz: readings per second of each.
         seed: of the sensors.
         port: of the broker, 0 = a free one.
         command: broker URL -> command of the forecaster.
         patience_s: how long the forecaster may take to come online.
+        stop: ends it when asked.
     """
 
     def __init__(
@@ -137,6 +139,7 @@ class Demo:
         port: int = 0,
         command: Callable[[str], Sequence[str]] = forecaster_command,
         patience_s: float = 120.0,
+        stop: Stop | None = None,
     ) -> None:
         self.console = console
         self.seconds = seconds
@@ -146,12 +149,13 @@ class Demo:
         self.sensors = scenario("plant", seed, series)
         self._command = command
         self._patience_s = patience_s
+        self._stop = stop or Stop()
         self._elapsed_s = 0.0
         self.page = ""
         """Address of the live page, when it runs."""
 
     def run(self) -> DemoResult:
-        """Run until the time is over or Ctrl-C, and tell how it went."""
+        """Run until the time is over or it is told to stop, and tell how it went."""
         with ExitStack() as stack:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="stepahead-demo-")))
             broker = stack.enter_context(EmbeddedBroker(self.port))
@@ -159,14 +163,11 @@ class Demo:
             page_port = free_port(PAGE_PORT)
             self.page = f"http://127.0.0.1:{page_port}/"
             forecaster = Forecaster(self._command(broker.url), folder, page_port)
-            try:
-                with forecaster:
-                    self._wait_until_online(subscriber, forecaster)
-                    self.console.print(f"live page: {self.page}", markup=False, highlight=False, soft_wrap=True)
-                    with Plant(self.sensors, broker.url, self.rate_hz) as plant:
-                        self._watch(subscriber, forecaster, plant, broker.url)
-            except KeyboardInterrupt:
-                pass
+            with forecaster:
+                self._wait_until_online(subscriber, forecaster)
+                self.console.print(f"live page: {self.page}", markup=False, highlight=False, soft_wrap=True)
+                with Plant(self.sensors, broker.url, self.rate_hz) as plant:
+                    self._watch(subscriber, forecaster, plant, broker.url)
             if forecaster.exit_code not in (0, None):
                 self.console.print(f"[red]the forecaster ended with code {forecaster.exit_code}[/]")
                 self.console.print(forecaster.last_words(), markup=False, highlight=False)
@@ -175,7 +176,7 @@ class Demo:
     def _wait_until_online(self, subscriber: ScoreSubscriber, forecaster: Forecaster) -> None:
         with self.console.status("starting the forecaster …"):
             deadline = time.monotonic() + self._patience_s
-            while not subscriber.online.wait(0.1):
+            while not subscriber.online.wait(0.1) and not self._stop.asked:
                 forecaster.check()
                 if time.monotonic() > deadline:
                     raise StepaheadError(
@@ -189,7 +190,7 @@ class Demo:
         with ExitStack() as stack:
             live = stack.enter_context(Live(console=self.console, screen=True, auto_refresh=False)) if drawn else None
             next_line_s = LINE_S
-            while self.seconds is None or self._elapsed_s < self.seconds:
+            while not self._stop.asked and (self.seconds is None or self._elapsed_s < self.seconds):
                 forecaster.check()
                 plant.check()
                 time.sleep(min(FRAME_S, max(self.seconds - self._elapsed_s, 0.0) if self.seconds else FRAME_S))
@@ -247,7 +248,7 @@ class Plant:
         self._sensors = sensors
         self._url = url
         self._rate_hz = rate_hz
-        self._stop = threading.Event()
+        self._stop = Stop()
         self._error: StepaheadError | None = None
         self._thread = threading.Thread(target=self._publish, name="plant", daemon=True)
 
@@ -270,5 +271,5 @@ class Plant:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stop.set()
+        self._stop.ask()
         self._thread.join(10.0)

@@ -1,6 +1,5 @@
 """Plays sensors and recordings in time: at their own pace, faster, or as fast as the broker takes them."""
 
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
@@ -10,6 +9,7 @@ from simulators.faults import NAN, TEXT, Track
 from simulators.playback import Message
 from simulators.publisher import Publisher
 from simulators.scenarios import Sensor
+from simulators.stop import Stop
 from stepahead.contract.errors import UsageError
 
 __all__ = ["messages_of", "play"]
@@ -61,7 +61,7 @@ def play(
     messages: Iterable[Message],
     publisher: Publisher,
     speed: float = 1.0,
-    stop: threading.Event | None = None,
+    stop: Stop | None = None,
     published: Callable[[int], None] | None = None,
 ) -> int:
     """Publish messages at their times and wait until the broker has them all.
@@ -70,7 +70,7 @@ def play(
         messages: in the order of sending.
         publisher: where to.
         speed: how many seconds of theirs pass in one second; 0 = as fast as possible.
-        stop: ends the play when set.
+        stop: ends the play when asked.
         published: told the number of messages so far, about ten times a second.
 
     Returns:
@@ -78,7 +78,7 @@ def play(
     """
     if not 0 <= speed < float("inf"):
         raise UsageError(f"speed is {speed}, allowed are 0 (as fast as possible) and more")
-    stop = stop or threading.Event()
+    stop = stop or Stop()
     began = told = time.monotonic()
     first_s: float | None = None
     count = 0
@@ -89,7 +89,7 @@ def play(
             ahead_s = (message.time_s - first_s) / speed - (time.monotonic() - began)
             if ahead_s > 0.001:
                 stop.wait(ahead_s)
-        if stop.is_set():
+        if stop.asked:
             break
         publisher.publish(message.topic, message.payload)
         count += 1

@@ -1,12 +1,9 @@
 """The commands `simulate` and `demo`, plugged into stepahead's command line by an entry point."""
 
-import signal
 import sys
-import threading
 import time
 from contextlib import ExitStack
 from pathlib import Path
-from types import FrameType
 from typing import Annotated, Any
 
 import msgspec
@@ -20,6 +17,7 @@ from simulators.playback import Recording
 from simulators.player import messages_of, play
 from simulators.publisher import Publisher
 from simulators.scenarios import SCENARIOS, scenario
+from simulators.stop import Stop
 from stepahead.contract.errors import UsageError
 from stepahead.telemetry.livetable import summary
 
@@ -102,9 +100,8 @@ def simulate(
 
 def _publish(messages: Any, broker: str, qos: int, speed: float, total: int | None) -> int:
     console = Console(stderr=True)
-    stop = threading.Event()
     with ExitStack() as stack:
-        stack.enter_context(_Signals(stop))
+        stop = stack.enter_context(Stop())
         publisher = stack.enter_context(Publisher(broker, qos))
         published = None
         if console.is_terminal:
@@ -132,33 +129,10 @@ def demo(
     if not 0.01 <= rate <= 1000:
         raise UsageError(f"--rate is {rate}, allowed are 0.01 to 1000 Hz")
     console = Console(stderr=json)
-    with _Signals(None):
-        result = Demo(console, seconds, series, rate, seed, broker_port).run()
+    with Stop() as stop:
+        result = Demo(console, seconds, series, rate, seed, broker_port, stop=stop).run()
     if json:
         sys.stdout.write(msgspec.json.encode(result.document).decode() + "\n")
         return
     with result.subscriber.lock:
         console.print(summary(result.subscriber.board, console.width, time.monotonic(), result.best))
-
-
-class _Signals:
-    """SIGTERM, a closed terminal and (with an event) Ctrl-C end the block in good order."""
-
-    def __init__(self, stop: threading.Event | None) -> None:
-        self._stop = stop
-        self._before: dict[signal.Signals, Any] = {}
-
-    def _told(self, number: int, frame: FrameType | None) -> None:
-        if self._stop is None:
-            raise KeyboardInterrupt
-        self._stop.set()
-
-    def __enter__(self) -> None:
-        if threading.current_thread() is not threading.main_thread():
-            return  # only the main thread may handle signals
-        for number in (signal.SIGTERM, signal.SIGHUP, *([] if self._stop is None else [signal.SIGINT])):
-            self._before[number] = signal.signal(number, self._told)
-
-    def __exit__(self, *exc: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)

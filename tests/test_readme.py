@@ -210,7 +210,7 @@ INTERRUPTIBLE = "import time\ntry: time.sleep(60)\nexcept KeyboardInterrupt: pri
     [
         ("sh", "test -f pyproject.toml && test ! -e .venv"),
         ("sh", "echo x > made-by-readme\npython -c 'import stepahead' | cat"),
-        ("sh stop-after=2", f'python -c "{INTERRUPTIBLE}"'),
+        ("sh stop-after=5", f'python -c "{INTERRUPTIBLE}"'),
         ("sh limit=90 stop-after=1", "trap 'exit 0' INT; sleep 30 & wait"),
         ("sh no-run", "stepahead run --broker mqtt://plant:1883 \\\n  --subscribe 'a/#'  # ours\nfalse"),
         ("python", "from stepahead.contract.settings import Settings\nassert Settings().broker.qos == 1"),
@@ -231,7 +231,7 @@ def test_a_block_that_holds_is_accepted(info: str, text: str, clone: Path) -> No
         ("sh", "echo $NOT_SET"),
         ("sh limit=0.5", "sleep 20"),
         ("sh stop-after=5", "true"),
-        ("sh stop-after=1", "python -c 'import time; time.sleep(60)'"),
+        ("sh limit=20 stop-after=1", "sleep 60"),
         ("sh hidden", "true"),
         ("sh no-run", "if true"),
         ("sh no-run", "stepahead rum"),

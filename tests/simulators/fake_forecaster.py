@@ -1,15 +1,15 @@
 """A stand-in for the service: a small online autoregression that speaks the same messages. Usage: URL."""
 
 import json
-import signal
 import sys
-import threading
 import time
 from urllib.parse import urlsplit
 
 import numpy as np
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
+
+from simulators.stop import Stop
 
 ORDER = 16
 LEVEL = 0.9
@@ -47,8 +47,6 @@ class Series:
 
 def main() -> None:
     url = urlsplit(sys.argv[1])
-    done = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: done.set())
     client = mqtt.Client(CallbackAPIVersion.VERSION2)
     series: dict[str, Series] = {}
     began = time.monotonic()
@@ -66,12 +64,13 @@ def main() -> None:
     client.loop_start()
     client.subscribe("plant/#", 1)
     last = 0
-    while not done.wait(0.5):
-        rate, last = (readings - last) / 0.5, readings
-        status = {"status": "online", "series": len(series), "readings": readings, "readings_per_second": rate}
-        status |= {"uptime_s": time.monotonic() - began, "model": readings // 2400, "drops": {"late": 0}}
-        status |= {"fine_tunes": {"adopted": readings // 2400, "rejected": readings // 9000, "failed": 0}}
-        client.publish("stepahead/v1/status", json.dumps(status), retain=True)
+    with Stop() as stop:
+        while not stop.wait(0.5):
+            rate, last = (readings - last) / 0.5, readings
+            status = {"status": "online", "series": len(series), "readings": readings, "readings_per_second": rate}
+            status |= {"uptime_s": time.monotonic() - began, "model": readings // 2400, "drops": {"late": 0}}
+            status |= {"fine_tunes": {"adopted": readings // 2400, "rejected": readings // 9000, "failed": 0}}
+            client.publish("stepahead/v1/status", json.dumps(status), retain=True)
     client.publish("stepahead/v1/status", json.dumps({"status": "offline"}), qos=1, retain=True).wait_for_publish(2)
     client.disconnect()
     client.loop_stop()

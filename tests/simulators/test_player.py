@@ -17,6 +17,7 @@ from simulators.playback import Message, Recording
 from simulators.player import messages_of, play
 from simulators.publisher import Publisher
 from simulators.scenarios import scenario
+from simulators.stop import Stop
 from stepahead.contract.errors import UsageError
 from tests.simulators.listener import Listener
 
@@ -120,8 +121,8 @@ def test_speed_is_a_factor_on_the_times_of_the_feed() -> None:
 
 
 def test_stop_ends_a_play_at_once_and_speed_is_checked() -> None:
-    stop = threading.Event()
-    threading.Timer(0.2, stop.set).start()
+    stop = Stop()
+    threading.Timer(0.2, stop.ask).start()
     began = time.monotonic()
     assert play([Message(0.0, "a", b""), Message(3600.0, "a", b"")], Recorder(), stop=stop) == 1
     assert time.monotonic() - began < 5
