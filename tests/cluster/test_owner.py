@@ -3,6 +3,10 @@
 import json
 from pathlib import Path
 
+import pytest
+import torch
+
+from stepahead.cluster.owner import Owner
 from stepahead.contract.settings import Settings
 from tests.broker.brokers import Broker
 from tests.broker.conftest import MakePeer, Peer
@@ -72,6 +76,23 @@ def test_shards_that_move_while_readings_come_give_the_forecasts_of_one_process(
         hand.until(hand.settled)
     assert ear.found == expected(settings, feed)
     assert max(int(str(forecast["model"])) for forecast in ear.found.values()) >= 1
+
+
+def test_an_owner_rounds_its_products_as_the_thread_does_that_repeats_its_journal(
+    broker: Broker, topic: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MKL, with another number of threads, adds five to seven rows up in another order; each thread has its number."""
+    draw = torch.Generator().manual_seed(0)
+    cases = [(torch.randn(1, n, 26, generator=draw), torch.randn(1, 26, 16, generator=draw)) for n in range(1, 20)]
+
+    def products() -> list[bytes]:
+        return [torch.bmm(*case).numpy().tobytes() for case in cases]
+
+    theirs: list[list[bytes]] = []
+    monkeypatch.setattr(Owner, "_reconcile", lambda owner: theirs.append(products()))
+    with ByHand(cluster_settings(broker, topic, 1), tmp_path, "a").running() as hand:
+        hand.until(lambda: theirs)
+    assert theirs[0] == products()
 
 
 def test_shards_that_read_by_filters_of_their_own_give_the_forecasts_of_one_process(

@@ -44,7 +44,6 @@ class OwnerActor:
     """An `Owner` in a process of its own."""
 
     def __init__(self, settings: Settings, root: str, name: str, secret: bytes) -> None:
-        torch.set_num_threads(settings.service.threads)
         if settings.engine.deterministic:
             from torch import _dynamo  # noqa: F401  # the first fine-tune in line would import it, for seconds
         host = ray.util.get_node_ip_address()
@@ -120,7 +119,6 @@ class TrainerActor:
 
     def __init__(self, settings: Settings, root: str, secret: bytes) -> None:
         os.nice(NICENESS)
-        torch.set_num_threads(1)
         torch.optim.AdamW([torch.zeros(1)])  # the first one imports another hundred megabytes of PyTorch
         bound_memory(settings.learning.max_memory_bytes)
         self._log = log_of(settings)
@@ -132,6 +130,7 @@ class TrainerActor:
         self._thread.start()
 
     def _run(self, make: Callable[[], SharedTrainer]) -> None:
+        torch.set_num_threads(1)  # of the thread that says it, and no other
         try:
             self._trainer = make()
             while not self._stopping:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import torch
 
 from stepahead.cluster.channel import Channel
 from stepahead.cluster.directory import ClusterDirectory
@@ -169,6 +170,8 @@ class Owner:
             return  # many are in it already
 
     def _run(self) -> None:
+        # Said by this very thread: each has a number of its own, and products are rounded differently for another one.
+        torch.set_num_threads(self._settings.service.threads)
         try:
             while not (self._stopping and not self._stations):
                 self._reconcile()
