@@ -11,13 +11,13 @@ import pytest
 from stepahead.cluster.channel import HEAD, Channel
 from stepahead.cluster.epoch import FencedFilesystem, claim, read_epoch
 from stepahead.cluster.shard_session import OwnSession, RoutedSession
-from stepahead.cluster.speaker import Speaker
 from stepahead.contract.errors import FencedError, StateError
 from stepahead.contract.settings import BrokerSettings
 from stepahead.storage.journal import Journal
 from stepahead.storage.record import Record
 from stepahead.wire.delivery import Delivery
 from stepahead.wire.session import Session
+from stepahead.wire.speaker import Speaker
 from tests.broker.brokers import Broker
 from tests.broker.conftest import MakePeer
 from tests.cluster.by_hand import ByHand

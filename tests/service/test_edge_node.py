@@ -7,7 +7,6 @@ from stepahead.wire.delivery import Delivery, Will
 from stepahead.wire.event import EventKind, SessionEvent
 from stepahead.wire.formats.sparkplug_schema import DataType, Payload
 from stepahead.wire.output.sparkplug import DeviceTopics
-from stepahead.wire.session import Pending
 from stepahead.wire.stock_client import Row
 
 REBIRTH = Payload(
@@ -20,7 +19,7 @@ class Wire:
 
     def __init__(self) -> None:
         self.connected = False
-        self.pending_out = Pending(0, 0)
+        self.waiting_out = 0
         self.sent: list[tuple[str, object]] = []
         self.commands: list[Delivery] = []
         self.events: list[EventKind] = []
@@ -140,9 +139,9 @@ def test_what_the_network_cannot_take_is_counted_and_told_by_the_next_birth() ->
     edge.turn()
     edge.publish_many([data("a", 1)], 0, False)
     wire.take()
-    wire.pending_out = Pending(1000, 10**6)
+    wire.waiting_out = 1000
     edge.publish_many([data("a", 2), data("b", 3)], 0, False)
     assert (wire.take(), edge.missed) == ([], 2)
-    wire.pending_out = Pending(0, 0)
+    wire.waiting_out = 0
     edge.publish_many([data("a", 4), data("b", 5)], 0, False)
     assert wire.take() == [("DDATA/n/a", 2, 4), ("DBIRTH/n/b", 3, 5)]

@@ -58,6 +58,20 @@ def test_what_is_saved_and_loaded_finds_and_forgets_alike() -> None:
     assert found[1].tolist() == again[1].tolist()
 
 
+def test_what_was_restored_is_forgotten_piece_by_piece() -> None:
+    (part,) = batches(1, 10)
+    many = Forecasts.concatenate([part] * 1000)
+    recent, restored = RecentForecasts(bound=len(many)), RecentForecasts(bound=len(many))
+    recent.add(many)
+    restored.load_state_dict(recent.state_dict())
+    for _ in range(700):
+        restored.add(part)
+    held = sum(len(piece) for piece in restored.parts())
+    assert held < len(many) + 4096
+    # A piece is a copy: what is remembered of it does not keep the rest of the whole in memory.
+    assert all(piece.value.base is None for piece in restored.parts())
+
+
 def test_nothing_is_saved_of_nothing() -> None:
     empty = RecentForecasts(10)
     other = RecentForecasts(10)

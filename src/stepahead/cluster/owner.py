@@ -21,7 +21,6 @@ from stepahead.cluster.directory import ClusterDirectory
 from stepahead.cluster.epoch import Fence, claim
 from stepahead.cluster.shard_session import OwnSession, RoutedSession
 from stepahead.cluster.sharding import filters_of
-from stepahead.cluster.speaker import Speaker
 from stepahead.cluster.station import Station, settings_of_shard
 from stepahead.cluster.trainer_link import LinkedSeat, SharedDoor, TrainerAddress, TrainerLink
 from stepahead.cluster.training_room import TrainingRoom
@@ -39,6 +38,7 @@ from stepahead.telemetry.log import Log
 from stepahead.wire.delivery import Will
 from stepahead.wire.encoder import offline_status, status_topic
 from stepahead.wire.session import Session
+from stepahead.wire.speaker import Speaker
 from stepahead.wire.units import Units
 
 if TYPE_CHECKING:

@@ -8,10 +8,10 @@ import msgspec
 
 from stepahead.cluster.channel import Channel
 from stepahead.cluster.epoch import Fence
-from stepahead.cluster.speaker import Speaker
 from stepahead.service.ports import LoopSession
 from stepahead.wire.delivery import Delivery
 from stepahead.wire.session import Session
+from stepahead.wire.speaker import Speaker
 from stepahead.wire.stock_client import Row
 
 __all__ = ["OwnSession", "RoutedSession", "ShardSession"]

@@ -7,7 +7,6 @@ from typing import Protocol
 from stepahead.wire.delivery import Delivery, Will
 from stepahead.wire.event import EventKind, SessionEvent
 from stepahead.wire.output.sparkplug import DeviceTopics, node_birth, node_death, stamped, wants_rebirth
-from stepahead.wire.session import Pending
 from stepahead.wire.stock_client import Row
 
 __all__ = ["EdgeNode", "EdgeSession"]
@@ -24,8 +23,8 @@ class EdgeSession(Protocol):
         """Whether the connection stands."""
 
     @property
-    def pending_out(self) -> Pending:
-        """What was published and is not yet on its way."""
+    def waiting_out(self) -> int:
+        """Messages published that are not yet on their way."""
 
     def receive(self, timeout_s: float, max_messages: int) -> list[Delivery]:
         """Wait for messages; also connects and keeps alive."""
@@ -96,7 +95,7 @@ class EdgeNode:
         """
         last, unborn = self._last, self._unborn
         sent: list[Row] = []
-        sending = self._alive and self._session.pending_out.messages < self._queue_messages
+        sending = self._alive and self._session.waiting_out < self._queue_messages
         now_ms = self._wall_ns() // 1_000_000
         for row in rows:
             topic, payload = row[0], row[1]

@@ -191,6 +191,10 @@ class Loop:
         self._intake.connected_anew(session_present)
         self._reader.sparkplug.doubt()
 
+    def may_speak_anew(self, session_present: bool) -> None:
+        """Told of a new connection that we only speak by: the first word is our status."""
+        self._next_status_s = self._clock()
+
     def due_in_s(self, now_s: float) -> float:
         """Seconds until acknowledgements that wait for the disk want a turn; infinite when none do."""
         return self._keeper.due_in_s(now_s) if self._outbox.unsafe else math.inf

@@ -39,10 +39,9 @@ class Outbox:
 
     A forecast need not wait for its own reading's way to the disk: were that cut short, the broker would deliver the
     reading again, and its forecast would go out again with the same `id`. It waits for what could not be had again,
-    such as the time at which a message arrived. Forecasts and acknowledgements travel on one connection, in this order.
-    So wherever it breaks, the broker either has a forecast or still owes us the reading. To wait for the broker's word
-    that it has the forecast would be no safer, and a deadlock with rumqttd, which says nothing to a client that owes it
-    100 acknowledgements.
+    such as the time at which a message arrived. What is handed to the session for acknowledgement it sends after the
+    forecasts, or when the broker has confirmed them: so wherever a connection breaks, the broker either has a forecast
+    or still owes us the reading.
 
     Args:
         session: where to.

@@ -39,7 +39,9 @@ from stepahead.wire.decoder import Decoder
 from stepahead.wire.delivery import Will
 from stepahead.wire.encoder import offline_status, status_topic
 from stepahead.wire.event import EventKind, SessionEvent
+from stepahead.wire.paired_session import PairedSession
 from stepahead.wire.session import Session
+from stepahead.wire.speaker import Speaker
 from stepahead.wire.topic_template import own_output_error
 from stepahead.wire.topics import parse_filter
 from stepahead.wire.units import Units
@@ -102,7 +104,10 @@ def run(
     will = Will(status_topic(settings.publish.prefix), offline_status())
     arrival_ns = ArrivalClock(log, knowledge.arrivals.newest_ns)
     texts = [topic_filter.text for topic_filter in filters]
-    session = Session(settings.broker, texts, will, events, wall_ns=arrival_ns, optional=output.optional_filters)
+    listening = Session(settings.broker, texts, will, events, wall_ns=arrival_ns, optional=output.optional_filters)
+    ours = settings.broker.model_copy(update={"client_id": f"{settings.broker.client_id}-out"})
+    speaker_events = SessionLog(log, f"{ours.client_id}: ")
+    session = PairedSession(listening, Speaker(Session(ours, [], None, speaker_events, clean=True)))
     loop = Loop(
         settings,
         session,
@@ -125,6 +130,7 @@ def run(
     if watch is not None:
         door.on_result = watch.judged_by_gate
     events.on_connected = loop.connected_anew
+    speaker_events.on_connected = loop.may_speak_anew
     try:
         with stop, page:
             loop.run(stop.asked, notifier)
@@ -197,23 +203,26 @@ class SessionLog:
 
     Args:
         log: where to.
+        prefix: what each text begins with.
     """
 
-    def __init__(self, log: Log) -> None:
+    def __init__(self, log: Log, prefix: str = "") -> None:
         self._log = log
+        self._prefix = prefix
         self._last = ""
         self.on_connected: Callable[[bool], None] = lambda session_present: None
 
     def __call__(self, event: SessionEvent) -> None:
         """Take an event."""
+        text = self._prefix + event.text
         if event.kind in (EventKind.CONNECTED, EventKind.SUBSCRIBED, EventKind.CLIENT):
-            self._log.info(str(event.kind), text=event.text)
+            self._log.info(str(event.kind), text=text)
             if event.kind is EventKind.CONNECTED:
                 self.on_connected(bool(event.session_present))
         elif event.retry_in_s is None and event.kind is EventKind.DISCONNECTED:  # our own good-bye
-            self._log.info(str(event.kind), text=event.text)
+            self._log.info(str(event.kind), text=text)
         elif event.text != self._last:
-            self._log.warning(str(event.kind), text=event.text, retrying=event.retry_in_s is not None)
+            self._log.warning(str(event.kind), text=text, retrying=event.retry_in_s is not None)
         self._last = event.text
 
 

@@ -15,6 +15,8 @@ __all__ = ["RecentForecasts"]
 
 PACKED = 128
 """Smaller batches are put together, so many at once: a batch of one forecast takes 2 KB, most of it for its arrays."""
+RESTORED = 4096
+"""What is restored is cut into such parts: a part is forgotten when nothing of it is to be remembered any more."""
 
 
 class RecentForecasts:
@@ -129,7 +131,9 @@ class RecentForecasts:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over what `state_dict` gave, when empty."""
         if state:
-            self.add(Forecasts(**{"mean": state["value"][:, 0], **state}))  # snapshots of earlier builds had no mean
+            whole = Forecasts(**{"mean": state["value"][:, 0], **state})  # snapshots of earlier builds had no mean
+            for start in range(0, len(whole), RESTORED):  # parts are forgotten as a whole
+                self.add(whole[np.arange(start, min(start + RESTORED, len(whole)))])
 
 
 def alike(one: Forecasts, other: Forecasts) -> bool:

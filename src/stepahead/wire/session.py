@@ -127,6 +127,11 @@ class Session:
         return self._client.socket()
 
     @property
+    def wants_write(self) -> bool:
+        """Whether something waits for the kernel to take it."""
+        return self._client.want_write()
+
+    @property
     def waiting_out(self) -> int:
         """Messages published but not yet acknowledged (QoS 1) or not yet taken by the kernel (QoS 0)."""
         return self._client.in_flight + self._client.unsent + self._backlog_messages
@@ -235,10 +240,22 @@ class Session:
             self._client.acknowledge(identifiers)
             self._connection.write()
 
+    def tend(self, timeout_s: float = 0.0) -> None:
+        """Connect, write what is queued, keep the connection alive, and notice its end.
+
+        Only while nothing waits to be received anything is read, and that is kept: the rest stays outside.
+        """
+        self._connection.turn(timeout_s, 1)
+        self._drain_backlog()
+
+    def doubt(self) -> None:
+        """Ask the broker for a sign of life unless it gives one within a second, as if we had published."""
+        self._connection.spoke = True
+
     def flush(self, timeout_s: float) -> bool:
         """Work until nothing is pending; whether that was reached in time. Messages that come meanwhile wait."""
         deadline = self._clock() + timeout_s
-        while self.pending_out.messages or self._client.want_write():
+        while self.waiting_out or self._client.want_write():
             wait_s = deadline - self._clock()
             if wait_s <= 0:
                 return False
@@ -252,7 +269,7 @@ class Session:
         """
         deadline = self._clock() + timeout_s
         # Half the time is kept for the goodbye, which must not be lost with a slow flush.
-        safe = self.flush(timeout_s / 2) if self.connected else not self.pending_out.messages
+        safe = self.flush(timeout_s / 2) if self.connected else not self.waiting_out
         self._connection.closing = True
         if self.connected:
             self._client.disconnect()

@@ -1,4 +1,4 @@
-"""The speaker: the one MQTT session by which a process publishes the forecasts of all its shards."""
+"""The speaker: an MQTT session by which we only publish, and which knows up to where the broker has it."""
 
 from collections.abc import Sequence
 
@@ -9,11 +9,11 @@ __all__ = ["Speaker"]
 
 
 class Speaker:
-    """Publishes for several shards, and knows up to where the broker has all of it.
+    """Publishes, and knows up to where the broker has all of it.
 
-    A reading that a router handed over is acknowledged on the router's connection, and its forecast goes out on ours:
-    nothing orders the two. So the acknowledgement waits until the broker has confirmed the forecast. Brokers confirm
-    in the order in which they were sent to (MQTT 3.1.1 §4.6), so two counts tell which.
+    Readings come by another connection, and nothing orders the two. So who acknowledges a reading waits until the
+    broker has confirmed its forecast. Brokers confirm in the order in which they were sent to (MQTT 3.1.1 §4.6), so
+    two counts tell which.
 
     Args:
         session: without subscriptions.
@@ -31,6 +31,7 @@ class Speaker:
 
     def publish_many(self, rows: Sequence[Row], qos: int, retain: bool) -> None:
         """Hand messages over; never waits."""
+        refused = self.session.refused_out
         self.session.publish_many(rows, qos, retain)
-        if qos:
-            self.published += len(rows)
+        if qos:  # what is longer than the broker takes was left out and will not be confirmed
+            self.published += len(rows) - (self.session.refused_out - refused)
