@@ -196,6 +196,30 @@ class Hand(Executor):
             future.set_result(work())
 
 
+def test_what_forecasts_wait_for_goes_to_the_disk_at_once_and_not_when_the_interval_is_over(tmp_path: Path) -> None:
+    hand = Hand()
+    durability = DurabilitySettings(state_dir=tmp_path, commit_interval_s=0.05)
+    service = Service(small_settings(durability=durability), tmp_path, FullDisk(), beside=hand)
+    turns(service, 0.2)
+    hand.work()
+    turns(service, 0.2)
+    assert hand.waiting == []
+    service.send(0, 1.0)  # it has a time of its own: nothing but its acknowledgement waits
+    service.loop.turn()
+    assert (len(service.forecasts), hand.waiting) == (1, [])
+    service.session.deliver("sensors/a", b"2.5")  # the time at which it came could not be had again
+    service.loop.turn()
+    assert (len(service.forecasts), len(hand.waiting)) == (1, 1)
+    hand.work()
+    service.loop.turn()
+    assert len(service.forecasts) == 2
+    service.keeper.note_outcome(Outcome(None))
+    assert len(hand.waiting) == 1
+    hand.work()
+    service.keeper.close()
+    service.release()
+
+
 def test_the_age_of_the_journal_is_that_of_the_oldest_reading_not_on_the_disk(tmp_path: Path) -> None:
     hand = Hand()
     durability = DurabilitySettings(state_dir=tmp_path, snapshot_every_s=600.0)

@@ -1,9 +1,12 @@
+import fcntl
 import os
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -75,10 +78,10 @@ def test_the_process_tunes_on_a_gpu_within_its_share_of_the_gpus_memory() -> Non
     trainer.close()
 
 
-def test_submitting_ten_megabytes_costs_no_more_than_one_copy_of_them(trainer: ProcessTrainer) -> None:
+def test_submitting_ten_megabytes_costs_not_even_a_copy_of_them(trainer: ProcessTrainer) -> None:
     big = material(count=800, steps=96)
     assert len(big.lessons) * 96 * (4 * 4 + 2 * 7) > 9e6
-    took, copied, computed = [], [], []
+    took, copied = [], []
     for _ in range(7):
         began = time.thread_time()
         trainer.submit(big)
@@ -87,11 +90,7 @@ def test_submitting_ten_megabytes_costs_no_more_than_one_copy_of_them(trainer: P
         began = time.thread_time()
         os.close(pack(*material_parts(big, SETTINGS), MOST_BYTES))
         copied.append(time.thread_time() - began)
-        began = time.thread_time()
-        big.request()
-        computed.append(time.thread_time() - began)
-    assert min(took) < 3 * min(copied)
-    assert min(took) < min(computed)  # what the child does with them is not done here
+    assert min(took) < min(copied)
 
 
 def test_a_killed_process_is_counted_and_another_one_started() -> None:
@@ -103,6 +102,7 @@ def test_a_killed_process_is_counted_and_another_one_started() -> None:
     assert first is not None
     os.kill(first, signal.SIGSTOP)  # so that it is killed in the middle of its work
     trainer.submit(material(2))
+    until_sent(trainer)
     os.kill(first, signal.SIGKILL)
     assert trainer.wait() is None
     assert not trainer.busy
@@ -121,6 +121,9 @@ def test_the_process_is_at_low_priority_with_few_threads(trainer: ProcessTrainer
     pid = trainer.pid
     assert pid is not None
     assert os.getpriority(os.PRIO_PROCESS, pid) == os.getpriority(os.PRIO_PROCESS, 0) + NICENESS
+    autogroup = Path(f"/proc/{pid}/autogroup")
+    if autogroup.exists():  # of what share the process' whole session gets, where sessions are given shares
+        assert autogroup.read_text().split()[-2:] == ["nice", str(NICENESS)]
     # The one that computes, the one that waits for our end, and what a library starts and lets sleep.
     threads = list(Path(f"/proc/{pid}/task").iterdir())
     assert len(threads) <= 4
@@ -160,6 +163,7 @@ def test_neither_memory_nor_descriptors_are_left_behind() -> None:
             os.kill(pid, signal.SIGSTOP)  # so that it is killed in the middle of its work
         trainer.submit(material(number))
         if number == 3 and pid is not None:
+            until_sent(trainer)
             os.kill(pid, signal.SIGKILL)
         assert (trainer.wait() is None) == (number == 3)
         child = Path(f"/proc/{trainer.pid}/fd")
@@ -210,6 +214,7 @@ def test_close_gives_up_what_is_under_way_without_a_word() -> None:
     hang = [sys.executable, "-c", "import sys, time; time.sleep(60)"]
     trainer = ProcessTrainer(SETTINGS, told.append, lambda descriptor, memory: hang)
     trainer.submit(material())
+    until(lambda: trainer.pid is not None)
     pid = trainer.pid
     began = time.monotonic()
     trainer.close()
@@ -218,17 +223,17 @@ def test_close_gives_up_what_is_under_way_without_a_word() -> None:
     assert not Path(f"/proc/{pid}").exists()
 
 
-@pytest.mark.parametrize("unread", [False, True], ids=["idle", "with a result that nobody has read"])
-def test_the_process_ends_when_its_parent_is_killed(unread: bool) -> None:
-    again = "trainer.submit(material(2)); select.select([trainer._socket], [], [])\n"
+@pytest.mark.parametrize("waiting", [False, True], ids=["idle", "with work that it has not begun"])
+def test_the_process_ends_when_its_parent_is_killed(waiting: bool) -> None:
+    again = "os.kill(trainer.pid, signal.SIGSTOP); trainer.submit(material(2)); until_sent(trainer)\n"
     program = (
-        "import select, time\n"
-        "from tests.service.test_trainer_process import SETTINGS, material\n"
+        "import os, signal, time\n"
+        "from tests.service.test_trainer_process import SETTINGS, material, until_sent\n"
         "from stepahead.service.trainer_process import ProcessTrainer\n"
         "trainer = ProcessTrainer(SETTINGS, print)\n"
         "trainer.submit(material())\n"
         "assert trainer.wait() is not None\n"
-        f"{again if unread else ''}"
+        f"{again if waiting else ''}"
         "print(trainer.pid, flush=True)\n"
         "time.sleep(60)\n"
     )
@@ -240,11 +245,27 @@ def test_the_process_ends_when_its_parent_is_killed(unread: bool) -> None:
         pid = int(parent.stdout.readline())
         assert Path(f"/proc/{pid}").exists()
         parent.kill()
+    if waiting:
+        os.kill(pid, signal.SIGCONT)
     for _ in range(100):
         if not alive(pid):
             return
         time.sleep(0.1)
     pytest.fail("the trainer's process outlived its parent by 10 s")
+
+
+def until(condition: Callable[[], object]) -> None:
+    until_s = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < until_s
+        time.sleep(0.01)
+
+
+def until_sent(trainer: ProcessTrainer) -> None:
+    """Until a child that is stopped has the message before it."""
+    assert trainer._socket is not None
+    sock = trainer._socket
+    until(lambda: struct.unpack("i", fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4)))[0])
 
 
 def alive(pid: int) -> bool:

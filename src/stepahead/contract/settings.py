@@ -54,8 +54,8 @@ class BrokerSettings(Section):
     protocol: Literal["3.1.1", "5"] = Field("3.1.1", description="MQTT version")
     client_id: Annotated[str, Field(min_length=1, max_length=65535)] = Field(
         "stepahead",
-        description="stable client id: the broker keeps our session under it; a second connection, by which we publish, "
-        "bears it with -out",
+        description="stable client id: the broker keeps our session under it; a second connection, by which we "
+        "publish, bears it with -out",
     )
     qos: Literal[0, 1] = Field(1, description="QoS of subscriptions and of forecasts")
     username: str | None = Field(None, description="user name")

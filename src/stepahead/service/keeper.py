@@ -254,6 +254,9 @@ class JournalKeeper(SnapshotKeeper):
         """An outcome is about to be let in."""
         self._journal.append(outcome_record(outcome))
         self._binding = self.position
+        if self._beside is not None and self._under_way is None and self.trouble is None:
+            # It is long, and forecasts wait for it: on its way to the disk while the batch is stepped.
+            self._under_way = self._beside.submit(self._journal.commit)
 
     def note_arrivals(self, columns: Mapping[str, NDArray[Any]]) -> None:
         """Messages came that have no time of their own."""
@@ -302,7 +305,8 @@ class JournalKeeper(SnapshotKeeper):
             done, self._under_way = self._under_way, None
             if done.exception() is not None or self.trouble is not None:
                 return self._settle(now_s, done.result)
-        if self._journal.due_in_s() == 0:
+        # Forecasts wait for what binds; only acknowledgements wait for the rest, and may wait for company.
+        if self._binding > self._journal.durable_position or self._journal.due_in_s() == 0:
             self._under_way = beside.submit(self._journal.commit)
         return self._journal.durable_position
 

@@ -5,6 +5,7 @@ DEVICE`: the number of the socket's descriptor, the bytes that the process may t
 and where it computes.
 """
 
+import contextlib
 import os
 import queue
 import resource
@@ -23,12 +24,24 @@ BEGIN, DONE = b"b", b"d"
 
 def main() -> None:
     """Serve until the service closes the socket, or is gone, which closes it too."""
-    os.nice(NICENESS)
+    step_back()
     ends = socket.socket(fileno=int(sys.argv[1]))
     requests: queue.SimpleQueue[int] = queue.SimpleQueue()
     # Read in a thread of its own, so that the end of the service is noticed in the middle of a fine-tune.
     threading.Thread(target=_receive, args=(ends, requests), daemon=True).start()
     _serve(requests, ends, int(sys.argv[2]), sys.argv[3])
+
+
+def step_back() -> None:
+    """Let everybody else compute first.
+
+    Linux shares the processors out between sessions before it looks at how nice the processes of each are (sched(7),
+    "The autogroup feature"), where that is switched on; so a session of our own has to be as nice.
+    """
+    os.nice(NICENESS)
+    if os.getsid(0) == os.getpid():  # what is said here is said of a whole session
+        with contextlib.suppress(OSError), open("/proc/self/autogroup", "w") as autogroup:
+            autogroup.write(str(NICENESS))
 
 
 def _receive(ends: socket.socket, requests: "queue.SimpleQueue[int]") -> None:

@@ -1,10 +1,12 @@
 """Fine-tuning in a process of its own, so that forecasts go out while gradients are computed."""
 
 import os
+import queue
 import select
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 
@@ -33,9 +35,9 @@ def trainer_command(descriptor: int, memory_bytes: int, device: str = "cpu") -> 
 class ProcessTrainer:
     """A `Trainer` whose work is done by a child process: at low priority, with one thread and bounded memory.
 
-    Material and results lie in memory that both processes see; what it costs the caller is one copy of them. `submit`
-    and `poll` never wait. A child that dies or hangs is counted in `failures` and its fine-tune is given up; the next
-    one starts another. The child ends with us, however we end, because its socket is closed then.
+    Material and results lie in memory that both processes see, and a thread of ours puts them there, takes them out and
+    waits: `submit` and `poll` never do. A child that dies or hangs is counted in `failures` and its fine-tune is given
+    up; the next one starts another. The child ends with us, however we end, because its socket is closed then.
 
     Args:
         settings: of the fine-tunes.
@@ -67,7 +69,10 @@ class ProcessTrainer:
         self._process: subprocess.Popen[bytes] | None = None
         self._socket: socket.socket | None = None
         self._under_way: str | None = None
-        self._until_s = 0.0
+        self._closed = False
+        self._thread: threading.Thread | None = None
+        self._requests: queue.SimpleQueue[Material | None] = queue.SimpleQueue()
+        self._answers: queue.SimpleQueue[TuneResult | Exception] = queue.SimpleQueue()
         self.failures = 0
 
     @property
@@ -81,50 +86,68 @@ class ProcessTrainer:
         return None if self._process is None else self._process.pid
 
     def submit(self, material: Material) -> None:
-        """Begin a fine-tune; returns at once."""
+        """Begin a fine-tune, whose arrays nobody changes any more; returns at once."""
+        if self._thread is None:
+            # A daemon: whoever forgets to close us shall not wait for a fine-tune at his end.
+            self._thread = threading.Thread(target=self._serve, name="trainer", daemon=True)
+            self._thread.start()
         self._under_way = f"fine-tune {material.number} of {material.cohort}"
-        self._until_s = self._clock() + self._time_limit_s
-        try:
-            parcel = pack(*material_parts(material, self._settings), MOST_BYTES)
-            try:
-                socket.send_fds(self._child(), [BEGIN], [parcel])
-            finally:
-                os.close(parcel)
-        except (OSError, ValueError) as error:
-            self._give_up(str(error))
+        self._requests.put(material)
 
     def poll(self) -> TuneResult | None:
         """The result if it is there; never waits."""
-        return self._fetch(0.0)
+        return self._fetch(block=False)
 
     def wait(self) -> TuneResult | None:
         """The result, waited for; None when the fine-tune failed or there is none."""
-        result = None
-        while self.busy and result is None:
-            result = self._fetch(max(0.0, self._until_s - self._clock()))
-        return result
+        return self._fetch(block=True)
 
     def close(self) -> None:
         """Give up what is under way and end the child."""
         self._under_way = None
-        self._end_child()
+        self._closed = True
+        if self._thread is not None:
+            process = self._process
+            if process is not None:
+                process.kill()  # the thread hears of it
+            self._requests.put(None)
+            self._thread.join()
+            self._thread = None
 
-    def _fetch(self, timeout_s: float) -> TuneResult | None:
-        if self._under_way is None or self._socket is None:
+    def _fetch(self, block: bool) -> TuneResult | None:
+        if self._under_way is None:
             return None
         try:
-            if not select.select([self._socket], [], [], timeout_s)[0]:
-                if self._clock() >= self._until_s:
-                    self._give_up(f"not done after {self._time_limit_s:g} s")
-                return None
-            result = self._receive(self._socket)
-        except (OSError, ValueError) as error:
-            self._give_up(str(error))
+            answer = self._answers.get(block)
+        except queue.Empty:
             return None
-        self._under_way = None
-        return result
+        what, self._under_way = self._under_way, None
+        if isinstance(answer, TuneResult):
+            return answer
+        self.failures += 1
+        self._report(f"{what} failed: {answer}")
+        return None
 
-    def _receive(self, ours: socket.socket) -> TuneResult:
+    def _serve(self) -> None:
+        """What the thread does: one fine-tune after the other, each answered."""
+        while (material := self._requests.get()) is not None:
+            try:
+                self._answers.put(self._tune(material))
+            except (OSError, ValueError) as error:
+                self._end_child()
+                self._answers.put(error)
+        self._end_child()
+
+    def _tune(self, material: Material) -> TuneResult:
+        until_s = self._clock() + self._time_limit_s
+        parcel = pack(*material_parts(material, self._settings), MOST_BYTES)
+        try:
+            ours = self._child()
+            socket.send_fds(ours, [BEGIN], [parcel])
+        finally:
+            os.close(parcel)
+        if not select.select([ours], [], [], max(0.0, until_s - self._clock()))[0]:
+            raise ValueError(f"not done after {self._time_limit_s:g} s")
         message, descriptors, _, _ = socket.recv_fds(ours, len(DONE), 1)
         if not message:
             raise ValueError(f"its process ended with code {self._code()}")
@@ -135,12 +158,6 @@ class ProcessTrainer:
         if "failed" in head:
             raise ValueError(head["failed"])
         return result_of(head, arrays)
-
-    def _give_up(self, reason: str) -> None:
-        what, self._under_way = self._under_way, None
-        self._end_child()
-        self.failures += 1
-        self._report(f"{what} failed: {reason}")
 
     def _child(self) -> socket.socket:
         """The socket to a child that lives, as far as we know: what has died is noticed when it does not answer."""
@@ -158,6 +175,8 @@ class ProcessTrainer:
                     env=os.environ | {"PYTHONPATH": os.pathsep.join(search_path())} | dict.fromkeys(THREADS, "1"),
                     start_new_session=True,  # Ctrl-C in the terminal is ours to handle
                 )
+        if self._closed:  # it may have been too late to be killed
+            raise ValueError("closed")
         return self._socket
 
     def _code(self) -> int | None:
