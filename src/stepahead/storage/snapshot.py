@@ -21,7 +21,7 @@ from stepahead.storage.tree import FlatState, flatten, unflatten
 
 __all__ = ["SCHEMA", "Migration", "Snapshot", "SnapshotStore", "WrittenSnapshot"]
 
-SCHEMA = 2
+SCHEMA = 3
 """Version of what a state tree holds: raised, with a migration, whenever an older tree would not load as it is."""
 
 State: TypeAlias = dict[str, Any]
