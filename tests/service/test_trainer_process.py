@@ -100,7 +100,7 @@ def test_a_killed_process_is_counted_and_another_one_started() -> None:
     assert trainer.wait() is not None
     first = trainer.pid
     assert first is not None
-    os.kill(first, signal.SIGSTOP)  # so that it is killed in the middle of its work
+    stop(first)  # so that it is killed in the middle of its work
     trainer.submit(material(2))
     until_sent(trainer)
     os.kill(first, signal.SIGKILL)
@@ -160,7 +160,7 @@ def test_neither_memory_nor_descriptors_are_left_behind() -> None:
     for number in range(1, 7):
         pid = trainer.pid
         if number == 3 and pid is not None:
-            os.kill(pid, signal.SIGSTOP)  # so that it is killed in the middle of its work
+            stop(pid)  # so that it is killed in the middle of its work
         trainer.submit(material(number))
         if number == 3 and pid is not None:
             until_sent(trainer)
@@ -225,10 +225,10 @@ def test_close_gives_up_what_is_under_way_without_a_word() -> None:
 
 @pytest.mark.parametrize("waiting", [False, True], ids=["idle", "with work that it has not begun"])
 def test_the_process_ends_when_its_parent_is_killed(waiting: bool) -> None:
-    again = "os.kill(trainer.pid, signal.SIGSTOP); trainer.submit(material(2)); until_sent(trainer)\n"
+    again = "stop(trainer.pid); trainer.submit(material(2)); until_sent(trainer)\n"
     program = (
-        "import os, signal, time\n"
-        "from tests.service.test_trainer_process import SETTINGS, material, until_sent\n"
+        "import time\n"
+        "from tests.service.test_trainer_process import SETTINGS, material, stop, until_sent\n"
         "from stepahead.service.trainer_process import ProcessTrainer\n"
         "trainer = ProcessTrainer(SETTINGS, print)\n"
         "trainer.submit(material())\n"
@@ -261,6 +261,17 @@ def until(condition: Callable[[], object]) -> None:
         time.sleep(0.01)
 
 
+def stop(pid: int) -> None:
+    """Stop a process, and wait until every thread of it stands still."""
+    os.kill(pid, signal.SIGSTOP)
+    tasks = Path(f"/proc/{pid}/task")
+    until(lambda: all(state_of(task / "stat") == "T" for task in tasks.iterdir()))
+
+
+def state_of(stat: Path) -> str:
+    return stat.read_text().rsplit(")", 1)[1].split()[0]
+
+
 def until_sent(trainer: ProcessTrainer) -> None:
     """Until a child that is stopped has the message before it."""
     assert trainer._socket is not None
@@ -270,10 +281,9 @@ def until_sent(trainer: ProcessTrainer) -> None:
 
 def alive(pid: int) -> bool:
     try:
-        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+        return state_of(Path(f"/proc/{pid}/stat")) != "Z"
     except FileNotFoundError:
         return False
-    return state != "Z"
 
 
 def cpu_ticks(task: Path) -> int:
