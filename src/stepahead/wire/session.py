@@ -17,7 +17,6 @@ from stepahead.wire.stock_client import Row
 
 __all__ = ["Pending", "Session"]
 
-
 MOST_UNANSWERED = 2**20
 """With so many messages waiting for it, a broker that sends and sends has stopped acknowledging; some 0.5 GB."""
 
@@ -282,10 +281,7 @@ class Session:
         inbox = self._client.inbox
         if not self.connected or not inbox:
             return False
-        waiting = self.waiting_out
-        if waiting < self._settings.queue_messages:
-            return True
-        return len(inbox) >= self._inbox_bound and waiting < MOST_UNANSWERED
+        return not self.congested or (len(inbox) >= self._inbox_bound and self.waiting_out < MOST_UNANSWERED)
 
     def _advance(self, wait_s: float, limit: int) -> None:
         """One turn of the connection; then what waited for room goes out."""
