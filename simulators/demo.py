@@ -36,8 +36,9 @@ EMBEDDED = {"STEPAHEAD_BROKER__QOS": "0", "STEPAHEAD_DURABILITY__MODE": "off", "
 """Settings of the forecaster below the embedded broker.
 
 At QoS 1 iotcore 0.4.0 keeps at most 100 messages to a client unacknowledged, and while it waits for the client it holds
-back its own acknowledgements as well. A client that acknowledges a reading only once its forecast is acknowledged then
-waits for ever: seen at the first 100 readings that arrive in one go. mosquitto does not do this.
+back its own acknowledgements as well. A client that acknowledges a reading only once its forecast is acknowledged, and
+has one connection for both, then waits for ever: seen at the first 100 readings that arrive in one go. mosquitto does
+not do this.
 """
 
 FRAME_S = 0.25

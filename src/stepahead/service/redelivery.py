@@ -131,7 +131,7 @@ class RecentForecasts:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over what `state_dict` gave, when empty."""
         if state:
-            whole = Forecasts(**{"mean": state["value"][:, 0], **state})  # snapshots of earlier builds had no mean
+            whole = Forecasts(**state)
             for start in range(0, len(whole), RESTORED):  # parts are forgotten as a whole
                 self.add(whole[np.arange(start, min(start + RESTORED, len(whole)))])
 
