@@ -198,7 +198,9 @@ def test_kills_of_trainer_and_owner_leave_every_journal_leading_to_its_state(
         cluster.until(lambda: cluster.status["trainer"]["up"] and cluster.status["trainer"]["pid"] != pid, READY_S)
         cluster.until_whole(2)
         trainer_reaches(cluster.status["trainer"]["versions"]["default"] + 1)
-        assert len(cluster.status["trainer"]["shares"]) > 1
+        while len(cluster.status["trainer"]["shares"]) < 2:  # the first to come may be enough for a fine-tune alone
+            cluster.play(feed, 2)
+            cluster.answered(feed)
 
         def copied() -> bool:
             """Whether all that was published is in a copy of the journals: forecasts may be told before that."""
