@@ -329,6 +329,7 @@ class Kept(OutcomeDoor):
         self.material: list[Material] = []
 
     busy = False
+    not_before = 0
 
     def submit(self, material: Material) -> None:
         self.material.append(material)

@@ -109,6 +109,8 @@ class DoomedFilesystem(OsFilesystem):
 class DoomedTrainer:
     """A trainer beside which fate stands."""
 
+    not_before = 0
+
     def __init__(self, trainer: Trainer, fate: Fate, delay_s: float) -> None:
         self.trainer, self.fate, self.delay_s = trainer, fate, delay_s
 

@@ -88,6 +88,8 @@ class FakeSession:
 class HandTrainer:
     """A trainer whose outcomes the test decides."""
 
+    not_before = 0
+
     def __init__(self) -> None:
         self.materials: list[Material] = []
         self.busy = False

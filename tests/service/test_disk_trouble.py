@@ -213,9 +213,17 @@ def test_what_forecasts_wait_for_goes_to_the_disk_at_once_and_not_when_the_inter
     hand.work()
     service.loop.turn()
     assert len(service.forecasts) == 2
-    service.keeper.note_outcome(Outcome(None))
+    service.keeper.note_outcome(Outcome(None, at=service.engine.position + 1))
     assert len(hand.waiting) == 1
+    service.send(0, 1.0, "sensors/b")  # the last before its place
+    service.loop.turn()
+    assert (len(service.forecasts), len(hand.waiting)) == (3, 1)
+    service.send(1, 1.0, "sensors/b")
+    service.loop.turn()
+    assert len(service.forecasts) == 3
     hand.work()
+    service.loop.turn()
+    assert len(service.forecasts) == 4
     service.keeper.close()
     service.release()
 

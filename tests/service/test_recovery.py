@@ -1,5 +1,6 @@
 import io
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,7 @@ class Run:
         self.keeper, self.release = resume(settings, self.knowledge, directory, make_log(self.log), self.clock)
         self.values: list[float] = []
 
-    def batch(self, minute: int, count: int, seed: int) -> list[float]:
+    def batch(self, minute: int, count: int, seed: int, ahead: int = 0) -> list[float]:
         rng = np.random.default_rng((seed, minute))
         slots = [self.engine.intern(f"plant/{k}") for k in range(min(3, 1 + minute // 40))]
         rows = [(slot, START_NS + (minute + i) * MINUTE_NS) for i in range(count) for slot in slots]
@@ -53,6 +54,7 @@ class Run:
         readings = Readings.of([s for s, _ in rows], [t for _, t in rows], value.ravel().tolist())
         outcome = self.door.arrived()
         if outcome is not None:
+            outcome = replace(outcome, at=self.engine.position + ahead)
             self.keeper.note_outcome(outcome)
             self.door.let_in(outcome)
         self.keeper.note_batch(readings, self.knowledge.arrivals.mark())
@@ -64,13 +66,13 @@ class Run:
         return [*forecasts.value[:, 0].tolist(), *forecasts.lower.ravel().tolist()]
 
     def feed(self, start: int, stop: int, seed: int = 0) -> Iterator[tuple[int, list[float]]]:
-        """Feed; live, fine-tunes end well, badly or not at all, each some batches after they began."""
+        """Feed; live, fine-tunes end well, badly or not at all, some batches after they began, seen up to 50 later."""
         rng = np.random.default_rng((seed, 99))
         minute = 0
         while minute < stop:
-            count, fate = int(rng.integers(1, 6)), int(rng.integers(0, 6))
+            count, fate, ahead = int(rng.integers(1, 6)), int(rng.integers(0, 6)), max(0, int(rng.integers(-20, 50)))
             if minute >= start:
-                yield minute, self.batch(minute, count, seed)
+                yield minute, self.batch(minute, count, seed, ahead)
                 if self.hand.busy and self.hand.materials:
                     if fate == 0:
                         self.hand.result = better_result(self.hand.materials[-1])
@@ -139,6 +141,60 @@ def test_live_the_state_after_a_crash_is_that_of_the_journal_replayed_from_its_s
     third = Run(settings, tmp_path)  # from the journal's start on
     assert_same(state(third), before)
     third.die()
+
+
+def test_an_outcome_that_was_let_in_and_not_reached_yet_is_in_the_snapshot(tmp_path: Path) -> None:
+    settings = settings_with(tmp_path, deterministic=False, every_s=1000.0)
+    first = Run(settings, tmp_path)
+    minute = 0
+    while not first.hand.busy:
+        first.batch(minute, 1, 0)
+        minute += 1
+    first.hand.result = better_result(first.hand.materials[-1])
+    first.batch(minute, 1, 0, ahead=7)
+    coming, before = first.door.coming, state(first)
+    assert coming is not None
+    first.keeper.close()  # takes a snapshot
+    first.release()
+    second = Run(settings, tmp_path)
+    assert "repeated=0" in second.log.getvalue()
+    assert_same(state(second), before)
+    seen: list[int] = []
+    second.door.on_result = lambda result: seen.append(second.engine.position)
+    while not seen:
+        minute += 1
+        second.batch(minute, 5, 0)
+    assert seen == [coming.at]
+    assert not second.door.busy
+    second.die()
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 200])
+def test_an_outcome_is_seen_at_its_place_wherever_batches_are_cut(size: int) -> None:
+    hand = HandTrainer()
+    door = OutcomeDoor(hand)
+    engine = Engine(small_settings(), door)
+    seen: list[int] = []
+    door.on_result = lambda result: seen.append(engine.position)
+    slots = [engine.intern(f"plant/{k}") for k in range(3)]
+    versions: list[int] = []
+    noise = np.random.default_rng(0).normal(size=(400, 3))
+    for start in range(0, 400, size):
+        rows = [(m, k) for m in range(start, min(400, start + size)) for k in range(3)]
+        rows += rows[:1]  # delivered again, and not counted
+        batch = Readings.of(
+            [slots[k] for _, k in rows],
+            [START_NS + m * MINUTE_NS for m, _ in rows],
+            [float(noise[m, k]) for m, k in rows],
+        )
+        if hand.busy and door.coming is None and not seen:
+            hand.result = better_result(hand.materials[-1])
+            outcome = door.arrived()
+            assert outcome is not None
+            door.let_in(replace(outcome, at=700))
+        versions += engine.step(batch).model.tolist()
+    assert seen == [700]
+    assert versions == [0] * 700 + [1] * 500
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -126,6 +126,7 @@ class LinkedSeat:
     """
 
     busy = False
+    not_before = 0
 
     def __init__(self, link: TrainerLink, shard: int, shards: int) -> None:
         self._link = link
@@ -176,5 +177,7 @@ class SharedDoor(OutcomeDoor):
 
     def arrived(self) -> Outcome | None:
         """Weights that the engine has not got yet; call it between two batches, and `let_in` what it gives."""
+        if self.coming is not None:
+            return None
         result = self.seat.poll()
         return None if result is None else Outcome(result)

@@ -66,6 +66,8 @@ class TrainingRoom:
 class Seat:
     """A `Trainer` that shares the training room's."""
 
+    not_before = 0
+
     def __init__(self, room: TrainingRoom) -> None:
         self._room = room
         self._waiting = False

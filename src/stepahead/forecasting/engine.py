@@ -150,7 +150,8 @@ class Engine:
         parts: list[Forecasts] = []
         start = 0
         while start < len(batch) or not parts:
-            self._adopt(self._trainer.poll())
+            if self.position >= self._trainer.not_before:
+                self._adopt(self._trainer.poll())
             end = self._end_of_row(batch, start + self._readings_to_event(len(batch) - start))
             parts.append(self._step_part(batch[start:end], start))
             self.position += len(parts[-1])
@@ -202,6 +203,8 @@ class Engine:
 
     def _readings_to_event(self, at_most: int) -> int:
         """How many readings may be taken at once: in the deterministic setting events have fixed positions."""
+        if self.position < self._trainer.not_before:
+            at_most = min(at_most, self._trainer.not_before - self.position)
         if not self._deterministic:
             return at_most
         waits = [self._next_look - self.position]

@@ -21,6 +21,10 @@ class Trainer(Protocol):
     def busy(self) -> bool:
         """Whether a fine-tune is under way or its result has not been fetched."""
 
+    @property
+    def not_before(self) -> int:
+        """The engine's position from which on the next result is for it; 0: as soon as there is one."""
+
     def submit(self, material: Material) -> None:
         """Start a fine-tune. Only when not busy."""
 
@@ -44,6 +48,8 @@ class InlineTrainer:
             on the request alone.
         device: where.
     """
+
+    not_before = 0
 
     def __init__(
         self,

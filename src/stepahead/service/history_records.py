@@ -4,7 +4,7 @@
 |---|---|
 | `settings` | a run began; text of the settings that the engine depends on |
 | `series` | keys that got slots, from slot `first` on |
-| `outcome` | a fine-tune came to its end, and the engine was told before its next batch; arrays hold the weights |
+| `outcome` | a fine-tune came to its end, and the engine was told when it had taken `at` readings; arrays: weights |
 | `arrivals` | messages whose readings have the time of their arrival; see `Arrivals` |
 | `edge_nodes` | births and deaths of Sparkplug edge nodes, and where they are in their sequence |
 | `batch` | readings, as they were cut, and how many messages had come by then |
@@ -20,8 +20,7 @@ from stepahead.contract.records import Readings
 from stepahead.contract.settings import Settings
 from stepahead.forecasting.engine import Engine
 from stepahead.service.arrivals import Arrivals, Mark
-from stepahead.service.outcomes import Outcome, OutcomeDoor
-from stepahead.service.tuning_message import result_of, result_parts
+from stepahead.service.outcomes import Outcome, OutcomeDoor, outcome_of, outcome_parts
 from stepahead.storage.record import Record
 from stepahead.wire.sparkplug_host import SparkplugHost
 
@@ -70,10 +69,7 @@ def batch_record(batch: Readings, mark: Mark) -> Record:
 
 def outcome_record(outcome: Outcome) -> Record:
     """An outcome is about to be let in."""
-    if outcome.result is None:
-        return Record("outcome", {"failed": True})
-    head, arrays = result_parts(outcome.result)
-    return Record("outcome", {"failed": False, **head}, arrays)
+    return Record("outcome", *outcome_parts(outcome))
 
 
 def arrivals_record(columns: Mapping[str, NDArray[Any]]) -> Record:
@@ -103,8 +99,7 @@ def repeat_record(
                     raise StateError(f"the journal gives series {key!r} the slot {slot}, which is taken")
             return None
         case "outcome":
-            failed = record.meta["failed"]
-            door.let_in(Outcome(None if failed else result_of(record.meta, record.arrays)))
+            door.let_in(outcome_of(record.meta, record.arrays))
             return None
         case "arrivals":
             arrivals.take(record.arrays)

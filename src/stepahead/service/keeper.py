@@ -73,7 +73,10 @@ class Keeper:
         return math.inf
 
     def note_outcome(self, outcome: Outcome) -> None:
-        """An outcome is about to be let in."""
+        """An outcome is about to be let in, to be seen at its place."""
+
+    def note_taken(self, position: int) -> None:
+        """The engine has taken so many readings: what it forecasts may come of an outcome that was let in."""
 
     def note_arrivals(self, columns: Mapping[str, NDArray[Any]]) -> None:
         """Messages came that have no time of their own."""
@@ -218,6 +221,7 @@ class JournalKeeper(SnapshotKeeper):
         self._retry_s = 0.0
         self._full = False
         self._binding = 0
+        self._outcome = (0, 0)  # its place in the stream, and where its record ends
         self.safe_s = clock()
         self._asked = (0, self.safe_s)
 
@@ -251,12 +255,18 @@ class JournalKeeper(SnapshotKeeper):
         return self._full
 
     def note_outcome(self, outcome: Outcome) -> None:
-        """An outcome is about to be let in."""
+        """An outcome is about to be let in, to be seen at its place."""
         self._journal.append(outcome_record(outcome))
-        self._binding = self.position
+        self._outcome = (outcome.at, self.position)
         if self._beside is not None and self._under_way is None and self.trouble is None:
-            # It is long, and forecasts wait for it: on its way to the disk while the batch is stepped.
+            # It is long, and forecasts will wait for it: on its way to the disk while others are made.
             self._under_way = self._beside.submit(self._journal.commit)
+
+    def note_taken(self, position: int) -> None:
+        """The engine has taken so many readings: what it forecasts may come of an outcome that was let in."""
+        at, end = self._outcome
+        if position > at:
+            self._binding = max(self._binding, end)
 
     def note_arrivals(self, columns: Mapping[str, NDArray[Any]]) -> None:
         """Messages came that have no time of their own."""
@@ -305,8 +315,9 @@ class JournalKeeper(SnapshotKeeper):
             done, self._under_way = self._under_way, None
             if done.exception() is not None or self.trouble is not None:
                 return self._settle(now_s, done.result)
-        # Forecasts wait for what binds; only acknowledgements wait for the rest, and may wait for company.
-        if self._binding > self._journal.durable_position or self._journal.due_in_s() == 0:
+        # Forecasts wait for what binds, and soon for an outcome; only acknowledgements wait for the rest, and may wait
+        # for company.
+        if max(self._binding, self._outcome[1]) > self._journal.durable_position or self._journal.due_in_s() == 0:
             self._under_way = beside.submit(self._journal.commit)
         return self._journal.durable_position
 

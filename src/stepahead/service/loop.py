@@ -46,6 +46,10 @@ REDELIVERED = 8
 """The flag DUP of a delivery (MQTT 3.1.1 §3.3.1.1)."""
 BELIEVED_S = 3600.0
 """A reading that is older when it comes was recorded earlier, or its clock is wrong."""
+AHEAD_S = 0.05
+"""New weights are used so much later than they came: by then they are on the disk, and no forecast waits for that."""
+MOST_AHEAD = 256
+"""Or the readings of a feed that has become slow meanwhile would wait too long for them."""
 NAMED = 5
 DRAIN_S = 1.5
 GOODBYE_S = 1.5
@@ -127,10 +131,12 @@ class Loop:
         self._outbox = Outbox(session, settings.broker.qos, settings.publish.retain, edge_node)
         self._intake = Intake(session, settings.broker.queue_messages, clock)
         self._most = min(FIRST_MESSAGES, settings.service.max_batch)  # messages taken in one turn
+        self._ahead = 0  # readings from the end of a fine-tune to where its weights are used
         self._caught_up = False  # what was delivered in a life before ours has been answered
         self.readings = 0
         self.lag_s: float | None = None
         now_s = clock()
+        self._paced = (now_s, 0)
         self._report = StatusReport(self, version, now_s)
         self._next_status_s = now_s
         self._next_vitals_s = now_s + VITALS_EVERY_S
@@ -322,11 +328,13 @@ class Loop:
         # with the weights of then.
         outcome = self._door.arrived() if self._caught_up else None
         if outcome is not None:
+            outcome = replace(outcome, at=self._engine.position + self._ahead)
             self._keeper.note_outcome(outcome)
             self._door.let_in(outcome)
         self._keeper.note_batch(batch, self._arrivals.mark())
         began_s = self._clock()
         forecasts = self._engine.step(batch)
+        self._keeper.note_taken(self._engine.position)
         if self._watch is not None:
             self._watch.stepped(forecasts, len(batch), self._clock() - began_s)
         self._recent.add(forecasts)
@@ -348,10 +356,19 @@ class Loop:
         order = np.argsort(rows, kind="stable")
         return [(Forecasts.concatenate((forecasts, again))[order], rows[order])]
 
+    def _look_ahead(self, now_s: float) -> None:
+        """Reckon how many readings come in the time that weights need to the disk."""
+        since_s, readings = self._paced
+        if now_s - since_s >= STATUS_EVERY_S:
+            rate = (self.readings - readings) / (now_s - since_s)
+            self._ahead = min(int(AHEAD_S * rate), MOST_AHEAD)
+            self._paced = (now_s, self.readings)
+
     def _tell(self, now_s: float) -> None:
         """Publish the status; now and then write a line."""
         self._next_status_s = now_s + STATUS_EVERY_S
         fields = self._report.fields(now_s)
+        self._look_ahead(now_s)
         if self._session.connected:  # or statuses would pile up for a broker that is away
             durability = {"mode": self._keeper.mode, "trouble": self._keeper.trouble}
             self._session.publish(self._topic, encode_status("online", **fields, durability=durability), 1, True)

@@ -1,27 +1,39 @@
 """The door between engine and trainer: what a fine-tune came to is let in between two batches only."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
+
+from numpy.typing import NDArray
 
 from stepahead.learning.material import Material
 from stepahead.learning.trainer import Trainer
 from stepahead.learning.tuner import TuneResult
+from stepahead.service.parcel import Parts
+from stepahead.service.tuning_message import result_of, result_parts
 
-__all__ = ["Outcome", "OutcomeDoor"]
+__all__ = ["Outcome", "OutcomeDoor", "outcome_of", "outcome_parts"]
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a fine-tune came to; `result` is None when it failed."""
+    """What a fine-tune came to, and from which reading on that counts.
+
+    Attributes:
+        result: None when it failed.
+        at: the engine sees it when it has taken so many readings, or more.
+    """
 
     result: TuneResult | None
+    at: int = 0
 
 
 class OutcomeDoor:
     """A `Trainer` in front of another one, whose outcomes the engine sees when the service lets them in.
 
     Whether a fine-tune is under way decides if the engine begins another. So its end, good or bad, has to have a
-    place between two batches that can be written down and repeated; a trainer's own clock has none.
+    place in the stream that can be written down and repeated; a trainer's own clock has none. The place may lie some
+    readings ahead, so that what is written down is on the disk by then.
 
     Args:
         trainer: who does the work.
@@ -29,6 +41,7 @@ class OutcomeDoor:
     Attributes:
         under_way: what the engine waits for; None when that is nothing or no longer known.
         waiting: whether the engine waits for an outcome.
+        coming: the outcome that was let in and whose place the engine has not reached; None when there is none.
 
     Example:
         >>> from stepahead.contract.settings import LearningSettings
@@ -40,17 +53,22 @@ class OutcomeDoor:
 
     def __init__(self, trainer: Trainer) -> None:
         self._trainer = trainer
-        self._inside: TuneResult | None = None
         self._held = False
         self.under_way: Material | None = None
         self.waiting = False
+        self.coming: Outcome | None = None
         self.on_result: Callable[[TuneResult], None] = lambda result: None
         """Told of each result just before the engine sees it."""
 
     @property
     def busy(self) -> bool:
         """Whether the engine waits for an outcome or has not fetched it."""
-        return self.waiting or self._inside is not None
+        return self.waiting or self.coming is not None
+
+    @property
+    def not_before(self) -> int:
+        """See `Outcome.at`."""
+        return 0 if self.coming is None else self.coming.at
 
     def submit(self, material: Material) -> None:
         """Hand a fine-tune on."""
@@ -60,7 +78,8 @@ class OutcomeDoor:
 
     def poll(self) -> TuneResult | None:
         """The result that was let in, once."""
-        result, self._inside = self._inside, None
+        result = None if self.coming is None else self.coming.result
+        self.coming = None
         if result is not None:
             self.on_result(result)
         return result
@@ -86,8 +105,8 @@ class OutcomeDoor:
         return Outcome(self._trainer.poll())
 
     def let_in(self, outcome: Outcome) -> None:
-        """Show an outcome to the engine: it takes it at its next step."""
-        self._inside = outcome.result
+        """Show an outcome to the engine: it takes it at its place, or at its next step when it is past that."""
+        self.coming = outcome
         self.under_way, self.waiting = None, False
 
     def hold(self) -> None:
@@ -103,3 +122,16 @@ class OutcomeDoor:
     def close(self) -> None:
         """End the trainer."""
         self._trainer.close()
+
+
+def outcome_parts(outcome: Outcome) -> Parts:
+    """Head and arrays of an outcome, to be stored."""
+    if outcome.result is None:
+        return {"failed": True, "at": outcome.at}, {}
+    head, arrays = result_parts(outcome.result)
+    return {"failed": False, "at": outcome.at, **head}, arrays
+
+
+def outcome_of(head: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Outcome:
+    """What was stored; earlier releases named no place."""
+    return Outcome(None if head["failed"] else result_of(head, arrays), head.get("at", 0))

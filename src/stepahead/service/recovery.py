@@ -13,7 +13,7 @@ from stepahead.forecasting.engine import Engine
 from stepahead.service.arrivals import Arrivals
 from stepahead.service.history_records import repeat_record, settings_record, settings_text
 from stepahead.service.keeper import MAX_PENDING_BYTES, JournalKeeper, Keeper, SnapshotKeeper
-from stepahead.service.outcomes import OutcomeDoor
+from stepahead.service.outcomes import OutcomeDoor, outcome_of, outcome_parts
 from stepahead.service.redelivery import RecentForecasts
 from stepahead.service.shelf import PackShelf
 from stepahead.storage.filesystem import Filesystem
@@ -41,9 +41,11 @@ class Knowledge:
 
     def capture(self) -> dict[str, Any]:
         """A copy, as a tree that can be stored; between two batches."""
+        coming = self.door.coming
         return {
             "engine": self.engine.state_dict(),
             "waiting": self.door.waiting,
+            "coming": {} if coming is None else dict(zip(("head", "arrays"), outcome_parts(coming), strict=True)),
             "recent": self.recent.state_dict(),
             "arrivals": self.arrivals.state_dict(),
             "edge_nodes": [] if self.sparkplug is None else self.sparkplug.state_dict()["nodes"],
@@ -54,6 +56,7 @@ class Knowledge:
         """Take over what `capture` gave."""
         self.engine.load_state_dict(state["engine"])
         self.door.waiting = bool(state["waiting"])
+        self.door.coming = outcome_of(**state["coming"]) if state["coming"] else None
         self.recent.load_state_dict(state["recent"])
         self.arrivals.load_state_dict(state["arrivals"])
         if self.sparkplug is not None:

@@ -53,6 +53,8 @@ class ProcessTrainer:
         >>> trainer.close()
     """
 
+    not_before = 0
+
     def __init__(
         self,
         settings: LearningSettings,
