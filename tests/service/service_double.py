@@ -78,7 +78,7 @@ class Service:
         """Let go of the directory, as a process does that is killed: it writes no more."""
         writer = getattr(self.keeper, "_writer", None)
         if writer is not None and writer._thread is not None:
-            writer._thread.join(30)
+            writer._thread.join()
         self._release()
 
     def send(self, minute: int, value: float, topic: str = "sensors/a") -> None:

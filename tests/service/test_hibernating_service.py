@@ -82,7 +82,7 @@ def test_crashes_leave_no_trace_while_series_come_and_go(tmp_path: Path, seed: i
 def test_packs_that_no_snapshot_needs_any_more_go(tmp_path: Path) -> None:
     run = Plant(hibernating(tmp_path), tmp_path)
     for _ in run.play(0, MINUTES):
-        pass
+        run.settle()
     there = {int(path.name.removeprefix("pack-")) for path in tmp_path.glob("silent/pack-*")}
     assert max(there) > 8
     assert not there & {1, 2, 3}
@@ -94,7 +94,10 @@ def test_the_snapshot_before_the_newest_still_finds_what_it_needs(tmp_path: Path
     expected = expected_forecasts(tmp_path / "whole")
     directory = tmp_path / "state"
     run = Plant(hibernating(directory), directory)
-    got = dict(run.play(0, 120))
+    got = {}
+    for minute, values in run.play(0, 120):
+        got[minute] = values
+        run.settle()
     run.keeper.close()
     run.release()
     newest = max((directory / "snapshots").glob("snapshot-*"))
@@ -169,7 +172,7 @@ def test_a_power_cut_loses_no_series_that_a_snapshot_knows(tmp_path: Path) -> No
 def test_what_is_missing_is_said_at_the_start_and_the_series_begin_anew(tmp_path: Path) -> None:
     run = Plant(hibernating(tmp_path), tmp_path)
     for _ in run.play(0, 100):
-        pass
+        run.settle()
     assert run.engine.hibernation.away > 0
     run.keeper.close()
     run.release()

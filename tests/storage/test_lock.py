@@ -17,7 +17,7 @@ sys.path[:0] = sys.argv[2:]
 from stepahead.storage.lock import StateLock
 with StateLock(Path(sys.argv[1])):
     print("held", flush=True)
-    time.sleep(60)
+    time.sleep(600)
 """
 
 

@@ -124,7 +124,7 @@ def test_the_writer_takes_one_at_a_time_and_hands_its_outcome_over(tmp_path: Pat
 
     class Waiting(OsFilesystem):
         def rename(self, source: Path, target: Path) -> None:
-            assert gate.wait(30)
+            assert gate.wait(200)
             super().rename(source, target)
 
     writer = SnapshotWriter(SnapshotStore(tmp_path, filesystem=Waiting()))
