@@ -19,9 +19,9 @@ from stepahead.service.tuning_message import material_parts, result_of
 
 __all__ = ["ProcessTrainer", "trainer_command"]
 
-GRACE_S = 30.0
+GRACE_S = 120.0
 """On top of `learning.max_seconds`, which the fine-tune keeps itself: for the start of the process and the way there
-and back. What is slower hangs, and is killed."""
+and back; with a cold disk PyTorch alone takes most of a minute. What is slower hangs, and is killed."""
 ENDING_S = 0.1
 """Between the end of a process' socket and of the process itself."""
 
@@ -43,7 +43,7 @@ class ProcessTrainer:
         settings: of the fine-tunes.
         report: told in one sentence about each failure.
         command: starts the child, given the number of its socket and the bytes that it may take.
-        time_limit_s: a fine-tune that takes longer is killed; none = `settings.max_seconds` and 30 s.
+        time_limit_s: a fine-tune that takes longer is killed; none = `settings.max_seconds` and GRACE_S.
         clock: monotonic seconds.
 
     Example:
