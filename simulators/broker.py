@@ -101,7 +101,7 @@ class EmbeddedBroker:
         attempts = 1 if self._wanted else 5
         for attempt in range(attempts):
             self.port = free_port(self._wanted)
-            if self._start(timeout_s=15.0):
+            if self._start(timeout_s=60.0):
                 return self
             self.stop()
             if attempt + 1 < attempts:

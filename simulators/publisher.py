@@ -17,7 +17,7 @@ __all__ = ["Publisher", "connect"]
 
 
 def connect(
-    client: mqtt.Client, url: str, connected: Callable[[], None] | None = None, timeout_s: float = 10.0
+    client: mqtt.Client, url: str, connected: Callable[[], None] | None = None, timeout_s: float = 60.0
 ) -> None:
     """Connect a client to `mqtt://[user:password@]host[:port]` (or `mqtts://`, TLS) and start its network thread.
 

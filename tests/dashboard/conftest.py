@@ -28,6 +28,20 @@ READ_ROW = """
 const row = [...document.querySelectorAll('#series tbody tr')].find((r) => r.cells[1].textContent === arguments[0]);
 return row ? { kind: row.className, texts: [...row.cells].map((cell) => cell.textContent) } : null;
 """
+RECORD = """
+const key = arguments[0], parse = JSON.parse;
+let now = null;
+window.recorded = [];
+JSON.parse = (text) => {
+  const event = parse(text), rows = [...document.querySelectorAll('#series tbody tr')];
+  const row = rows.find((r) => r.cells[1].textContent === key);
+  if (now !== null && row) recorded.push({ now, title: document.title, first: rows[0].cells[1].textContent,
+    kind: row.className, texts: [...row.cells].map((cell) => cell.textContent) });
+  now = event.head?.now ?? null;
+  return event;
+};
+"""
+"""Notes what each event had the overview show, in the moment when the next one comes, and when the event was made."""
 
 
 class Plant:
@@ -58,7 +72,7 @@ class Plant:
                 self.forecasts.setdefault(document["series"], []).append(document)
             self._come.notify_all()
 
-    def until(self, condition: Callable[[], object], seconds: float = 60.0) -> None:
+    def until(self, condition: Callable[[], object], seconds: float = 150.0) -> None:
         with self._come:
             assert self._come.wait_for(condition, seconds), self.service.log.read_text()
 
@@ -74,7 +88,7 @@ class Plant:
 
     def get(self, path: str) -> str:
         try:
-            with urllib.request.urlopen(self.page + path, timeout=20) as answer:
+            with urllib.request.urlopen(self.page + path, timeout=100) as answer:
                 return str(answer.read().decode())
         except urllib.error.HTTPError as error:
             return f"{error.code} {error.read().decode()}"
@@ -120,7 +134,8 @@ def browser() -> Iterator[webdriver.Chrome]:
     # Selenium would look for a driver elsewhere when it is not told.
     os.environ["SE_OFFLINE"] = "true"
     driver = webdriver.Chrome(options=options, service=Service(program("chromedriver", "chromium-driver")))
-    driver.set_page_load_timeout(60)
+    driver.set_page_load_timeout(120)
+    driver.set_script_timeout(120)
     yield driver
     driver.quit()
 
@@ -157,9 +172,25 @@ def page(fed: Plant, browser: webdriver.Chrome) -> Iterator[webdriver.Chrome]:
     assert [url for url in urls if not url.startswith(fed.page)] == []
 
 
-def until(condition: Callable[[], Any], seconds: float = 30.0) -> Any:
+def until(condition: Callable[[], Any], seconds: float = 120.0) -> Any:
     deadline = time.monotonic() + seconds
     while not (found := condition()):
         assert time.monotonic() < deadline
         time.sleep(0.03)
     return found
+
+
+def record(browser: webdriver.Chrome, key: str) -> None:
+    """Note from now on how the row of a series looks: a mark that lasts five seconds may pass between two looks."""
+    browser.execute_script(RECORD, key)
+
+
+def first_recorded(browser: webdriver.Chrome, text: str) -> Any:
+    """The first look of the row whose first cell said this, once there is one."""
+    script = "return recorded.find((look) => look.texts[0] === arguments[0]) ?? null"
+    return until(lambda: browser.execute_script(script, text))
+
+
+def text_of(browser: webdriver.Chrome, selector: str) -> str:
+    """What is to be read there now, nothing where it is not: the page may put another part in place at any time."""
+    return str(browser.execute_script("return document.querySelector(arguments[0])?.innerText ?? ''", selector))

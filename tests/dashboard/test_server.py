@@ -5,7 +5,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -32,7 +32,8 @@ def errors() -> list[str]:
 
 
 @pytest.fixture
-def serve(view: ViewDouble, errors: list[str]) -> Iterator[Serve]:
+def serve(view: ViewDouble, errors: list[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
+    patient(monkeypatch, 100.0)  # a test may stand still between a connection and its request
     with ExitStack() as stack:
 
         def start(**settings: object) -> PageServer:
@@ -40,7 +41,15 @@ def serve(view: ViewDouble, errors: list[str]) -> Iterator[Serve]:
             return stack.enter_context(PageServer(http, view, errors.append))
 
         yield start
+    for thread in [t for t in threading.enumerate() if t.name == "http"]:
+        thread.join(60)  # a server waits for its own no longer than its service may
     assert not [t for t in threading.enumerate() if t.name == "http"], "the server's thread has ended"
+
+
+def patient(monkeypatch: pytest.MonkeyPatch, request_s: float) -> None:
+    """Let a request take so long to come."""
+    made = protocol.bounded_protocol
+    monkeypatch.setattr("stepahead.dashboard.server.bounded_protocol", lambda most: made(most, request_s=request_s))
 
 
 def get(server: PageServer, target: str, **headers: str) -> tuple[int, dict[str, str], bytes]:
@@ -70,18 +79,18 @@ def test_pages_data_metrics_and_probes_are_served(serve: Serve, view: ViewDouble
 def test_one_event_a_second_goes_to_each_viewer_and_the_viewers_are_told_apart(serve: Serve, view: ViewDouble) -> None:
     server = serve()
     with Wire(server.port) as one, Wire(server.port) as other:
+        began = time.monotonic()
         one.get("/api/events?view=series&key=known&since=5")
         other.get("/api/events?view=model")
-        began = time.monotonic()
         text = one.until(b'"since":11')
         took_s = time.monotonic() - began
         assert b'"networks":[]' in other.until(b"networks")
         assert get(server, "/metrics")[2] == b"stepahead_viewers 2\n"
     assert [f'"since":{n}'.encode() in text for n in (5, 8, 11)] == [True, True, True]
     assert b"text/event-stream" in text
-    assert 0.9 < took_s < 6
+    assert 0.9 < took_s < 60
     assert frozenset({"known"}) in view.looked_at
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while get(server, "/metrics")[2] != b"stepahead_viewers 0\n":
         assert time.monotonic() < deadline, "a viewer that has gone is no viewer"
         time.sleep(0.05)
@@ -180,22 +189,28 @@ def test_a_request_that_is_none_is_cut_off(serve: Serve, junk: bytes) -> None:
     assert get(server, "/")[0] == 200
 
 
+def in_time(server: PageServer) -> Wire:
+    """A connection whose first request has been answered: one that this machine was too slow for is made anew."""
+    while True:
+        wire = Wire(server.port)
+        with suppress(ConnectionError):
+            if wire.get("/healthz").until(b"ok\n").startswith(b"HTTP/1.1 200"):
+                return wire
+        wire.close()
+
+
 def test_a_request_that_does_not_come_is_not_waited_for(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = protocol.bounded_protocol
-    monkeypatch.setattr("stepahead.dashboard.server.bounded_protocol", lambda most: made(most, request_s=0.5))
+    patient(monkeypatch, 0.5)
     server = serve()
-    silent, slow, kept = Wire(server.port), Wire(server.port), Wire(server.port)
+    silent, slow, kept = Wire(server.port), Wire(server.port), in_time(server)
     with silent, slow, kept:
-        slow.send(b"GET / HTTP/1.1\r\n")
-        assert kept.get("/healthz").answer()[0] == 200
-        kept.send(b"G")
-        for _ in range(10):  # a byte at a time buys no time
-            time.sleep(0.1)
-            try:
+        with suppress(ConnectionError):
+            slow.send(b"GET / HTTP/1.1\r\n")
+            kept.send(b"G")
+            for _ in range(10):  # a byte at a time buys no time
+                time.sleep(0.1)
                 slow.send(b"X: y\r\n")
                 kept.send(b"E")
-            except ConnectionError:
-                break
         assert silent.gone()
         assert slow.gone()
         assert kept.gone()
@@ -215,7 +230,9 @@ def test_a_thousand_connections_take_the_place_of_each_other_and_not_of_a_viewer
         viewer.until(b"networks")
         viewer.until(b"networks")
         assert get(server, "/healthz")[0] == 200, "somebody else still gets an answer"
-        assert sum(not wire.gone() for wire in wires[-200:]) <= 32
+        deadline = time.monotonic() + 60  # the server may not have come to the last ones yet
+        while sum(not wire.gone() for wire in wires[-200:]) > 32:
+            assert time.monotonic() < deadline
 
 
 def test_connections_beyond_the_rate_wait(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -240,19 +257,17 @@ def test_too_many_viewers_are_sent_away(serve: Serve) -> None:
 
 
 def test_a_viewer_that_does_not_read_is_left(serve: Serve, view: ViewDouble, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stream, "PATIENCE_S", 0.5)
-    view.filler = "x" * 8_000_000  # more than the kernel's buffers hold
     server = serve()
     with Wire(server.port) as wire:
         wire.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         wire.get("/api/events?view=model")
-        deadline = time.monotonic() + 10
-        seen = set()
-        while b"stepahead_viewers 0" not in (said := get(server, "/metrics")[2]) or len(seen) < 2:
-            seen.add(said)
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-        assert seen == {b"stepahead_viewers 0\n", b"stepahead_viewers 1\n"} or seen == {b"stepahead_viewers 1\n"}
+        for viewers in (1, 0):
+            deadline = time.monotonic() + 60
+            while get(server, "/metrics")[2] != f"stepahead_viewers {viewers}\n".encode():
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+            monkeypatch.setattr(stream, "PATIENCE_S", 0.5)
+            view.filler = "x" * 8_000_000  # more than the kernel's buffers hold
 
 
 def test_requests_beyond_the_rate_wait(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -283,7 +298,7 @@ def test_a_server_that_is_left_before_its_thread_has_begun_ends(
     left, run = threading.Event(), PageServer._run
 
     def late(self: PageServer) -> None:
-        left.wait(10)
+        left.wait(60)
         run(self)
 
     monkeypatch.setattr(PageServer, "_run", late)
@@ -292,9 +307,20 @@ def test_a_server_that_is_left_before_its_thread_has_begun_ends(
     with server:
         pass
     left.set()
-    server._thread.join(10)
+    server._thread.join(60)
     assert not server._thread.is_alive()
     assert errors == []
+
+
+def test_a_tick_that_takes_longer_than_a_second_lets_others_have_their_turn(
+    serve: Serve, view: ViewDouble, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a machine that is starved, or with very many series."""
+    monkeypatch.setattr("stepahead.dashboard.server.BEAT_S", 0.05)
+    monkeypatch.setattr(view, "tick", lambda: time.sleep(0.1))
+    server = serve()
+    for _ in range(3):
+        assert get(server, "/healthz")[0] == 200
 
 
 def test_a_port_that_is_taken_is_named_at_the_start(serve: Serve) -> None:

@@ -52,7 +52,7 @@ class ViewDouble:
 class Wire:
     """One connection."""
 
-    def __init__(self, port: int, timeout_s: float = 10.0) -> None:
+    def __init__(self, port: int, timeout_s: float = 100.0) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=timeout_s)
 
     def send(self, data: bytes) -> "Wire":

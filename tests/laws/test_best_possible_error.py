@@ -9,6 +9,7 @@ from stepahead.contract.records import Readings
 from stepahead.contract.settings import Settings
 from stepahead.forecasting.engine import Engine
 
+pytestmark = pytest.mark.timeout(1200)  # a quarter of a minute of computing, on a machine that may be slow
 MINUTE_NS = 60_000_000_000
 ROWS = 3600
 LEARNED = ROWS // 3

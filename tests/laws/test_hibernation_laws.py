@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from stepahead.contract.records import Readings
@@ -100,6 +100,7 @@ def test_a_run_with_series_away_gives_the_forecasts_of_one_without(seed: int, po
 
 @FEW
 @given(seed=st.integers(0, 100), at=st.integers(1, ROWS * 3))
+@example(seed=1, at=240)
 def test_an_engine_with_series_away_goes_on_from_its_state(seed: int, at: int) -> None:
     readings = coming_and_going(seed)
     configured = hibernating()
@@ -109,7 +110,9 @@ def test_an_engine_with_series_away_goes_on_from_its_state(seed: int, at: int) -
     first = engine_of(configured, KEYS, shelf)
     play(first, readings[:at], [cut for cut in cuts if cut < at])
     second = Engine(configured)
-    second.hibernation.shelf = shelf
+    # After a restart nobody waits for a pack that was being laid down, and what it holds is not away.
+    second.hibernation.shelf = again = MemoryShelf()
+    again.packs, again.begun = dict(shelf.packs), shelf.begun
     second.load_state_dict(first.state_dict())
     assert second.hibernation.away == first.hibernation.away
     rest = play(second, readings[at:], [cut - at for cut in cuts if cut > at])

@@ -63,10 +63,11 @@ def main() -> None:
     client.connect(url.hostname or "", url.port or 1883)
     client.loop_start()
     client.subscribe("plant/#", 1)
-    last = 0
     with Stop() as stop:
         while not stop.wait(0.5):
-            rate, last = (readings - last) / 0.5, readings
+            rate = readings / (
+                time.monotonic() - began
+            )  # of all the time, in which a moment of standing still is little
             status = {"status": "online", "series": len(series), "readings": readings, "readings_per_second": rate}
             status |= {"uptime_s": time.monotonic() - began, "model": readings // 2400, "drops": {"late": 0}}
             status |= {"fine_tunes": {"adopted": readings // 2400, "rejected": readings // 9000, "failed": 0}}

@@ -21,7 +21,7 @@ class Listener:
         self._client.on_subscribe = lambda *_: subscribed.set()
         connect(self._client, url)
         self._client.subscribe(topic_filter, qos=1)
-        assert subscribed.wait(10)
+        assert subscribed.wait(60)
 
     def _on_message(self, client: mqtt.Client, userdata: object, message: mqtt.MQTTMessage) -> None:
         with self._changed:
@@ -31,7 +31,7 @@ class Listener:
     def wait_for(self, count: int) -> None:
         """Wait for so many messages, then a moment longer for any too many."""
         with self._changed:
-            assert self._changed.wait_for(lambda: len(self.messages) >= count, timeout=30)
+            assert self._changed.wait_for(lambda: len(self.messages) >= count, timeout=120)
         time.sleep(0.3)
 
     def close(self) -> None:

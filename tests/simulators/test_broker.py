@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import paho.mqtt.client as mqtt
@@ -27,7 +28,10 @@ def broker() -> Iterator[EmbeddedBroker]:
 
 def listening_addresses(pid: int) -> set[str]:
     """`ADDRESS:PORT` in the kernel's notation for each listening socket of a process (proc(5), /proc/net/tcp)."""
-    inodes = {os.readlink(fd) for fd in Path(f"/proc/{pid}/fd").iterdir() if fd.is_symlink()}
+    inodes = set()
+    for fd in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # a connection that the broker closes meanwhile
+            inodes.add(os.readlink(fd))
     found = set()
     for name in ("tcp", "tcp6"):
         for line in Path(f"/proc/{pid}/net/{name}").read_text().splitlines()[1:]:
@@ -65,10 +69,10 @@ def carry_a_large_message(broker: EmbeddedBroker, protocol: int) -> None:
     client.on_subscribe = lambda *_: subscribed.set()
     connect(client, broker.url)
     client.subscribe("large", qos=1)
-    assert subscribed.wait(5)
+    assert subscribed.wait(60)
     payload = os.urandom(500_000)
     client.publish("large", payload, qos=1)
-    assert arrived.wait(10)
+    assert arrived.wait(60)
     assert got == [payload]
     client.disconnect()
     client.loop_stop()
@@ -92,9 +96,9 @@ def test_it_dies_with_its_parent(tmp_path: Path) -> None:
     script = "import os\nfrom simulators.broker import EmbeddedBroker\n"
     script += "broker = EmbeddedBroker().__enter__()\nprint(broker.port, flush=True)\nos._exit(9)\n"
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment, timeout=60)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment, timeout=200)
     port = int(done.stdout)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while accepts(port):
         assert time.monotonic() < deadline
         time.sleep(0.05)

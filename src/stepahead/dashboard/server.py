@@ -113,7 +113,9 @@ class PageServer:
                 self._audience.tick()
             except Exception as error:  # a defect in a figure must not stop the figures for good
                 self._on_error(f"tick: {type(error).__name__}: {error}")
-            next_s = max(next_s + BEAT_S, time.monotonic())
+            next_s += BEAT_S
+            if next_s <= time.monotonic():  # it took longer than a second: others have their turn before the next
+                next_s = time.monotonic() + BEAT_S
             while not server.should_exit and (rest_s := next_s - time.monotonic()) > 0:
                 await asyncio.sleep(min(rest_s, BEAT_S / 2))
         self._audience.close()
