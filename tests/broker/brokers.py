@@ -46,10 +46,20 @@ dynamic_filters = true
 IOTCORE_MAIN = "import sys; from iotcore import IotCoreBroker; IotCoreBroker(config_path=sys.argv[1]).run_forever()"
 
 
+RESERVED: list[socket.socket] = []
+
+
 def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
+    """A port that nobody else on this machine is given before our broker listens there, nor while it is away.
+
+    It stays bound, without listening: Linux leaves it out where it chooses, and lets those listen on it who name it and
+    ask for SO_REUSEADDR, as servers do.
+    """
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    sock.bind(("127.0.0.1", 0))
+    RESERVED.append(sock)
+    return int(sock.getsockname()[1])
 
 
 def find_mosquitto() -> str:
@@ -60,7 +70,7 @@ def find_mosquitto() -> str:
 
 
 def wait_for_port(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         if process.poll() is not None:
             break
@@ -96,7 +106,7 @@ class Broker:
         if self.process is not None:
             self.process.terminate()
             try:
-                self.process.wait(5)
+                self.process.wait(30)
             except subprocess.TimeoutExpired:
                 self.kill()
             self.process = None
@@ -104,7 +114,7 @@ class Broker:
     def kill(self) -> None:
         if self.process is not None:
             self.process.kill()
-            self.process.wait(5)
+            self.process.wait(60)
             self.process = None
 
 
@@ -147,8 +157,8 @@ def hardened_mosquitto(folder: Path, passwords: Path, rules: Path) -> Broker:
     return broker
 
 
-def until_written(file: Path, quiet_s: float = 0.3, seconds: float = 60.0) -> None:
-    """Wait until mosquitto's file has not changed for a while.
+def until_written(broker: Broker, file: Path, quiet_s: float = 0.3, seconds: float = 120.0) -> None:
+    """Wait until mosquitto's file has not changed for a while, and holds all that was acknowledged before.
 
     A message is acknowledged just before it is written down: one acknowledged in the moment of a kill is lost.
     """
@@ -156,6 +166,11 @@ def until_written(file: Path, quiet_s: float = 0.3, seconds: float = 60.0) -> No
     while time.time() - file.stat().st_mtime < quiet_s:
         assert time.monotonic() < deadline
         time.sleep(0.02)
+    # It may also be that mosquitto stood still. It writes at the end of each round through its connections, and who is
+    # new is welcomed in a later round than that of any acknowledgement given before.
+    with socket.create_connection(("127.0.0.1", broker.ports["3.1.1"]), timeout=seconds) as sock:
+        sock.sendall(b"\x10\x10\x00\x04MQTT\x04\x02\x00\x3c\x00\x04last")
+        assert sock.recv(4, socket.MSG_WAITALL) == b"\x20\x02\x00\x00"
 
 
 def iotcore(folder: Path) -> Broker:

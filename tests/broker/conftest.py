@@ -6,12 +6,20 @@ from pathlib import Path
 import pytest
 
 from stepahead.contract.settings import BrokerSettings
+from stepahead.wire import connection
 from stepahead.wire.delivery import Delivery, Will
 from stepahead.wire.event import EventKind, SessionEvent
 from stepahead.wire.session import Session
 from tests.broker.brokers import Broker, iotcore, mosquitto
 
 NUMBER = itertools.count(1)
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Our sessions wait for a broker that gets no time on a busy machine: a new connection brings messages twice."""
+    monkeypatch.setattr(connection, "CONNACK_TIMEOUT_S", 60.0)
+    monkeypatch.setattr(connection, "ANSWER_S", 60.0)
 
 
 @pytest.fixture(scope="session")
@@ -70,7 +78,7 @@ class Peer:
     def kinds(self) -> list[EventKind]:
         return [event.kind for event in self.events]
 
-    def until(self, condition: Callable[[], object], seconds: float = 20.0) -> None:
+    def until(self, condition: Callable[[], object], seconds: float = 120.0) -> None:
         """Turn the session until the condition holds; what comes meanwhile is kept for `take`."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
@@ -89,7 +97,7 @@ class Peer:
         self.until(lambda: self.session.connected)
         return self
 
-    def take(self, count: int, seconds: float = 20.0, acknowledge: bool = True) -> list[Delivery]:
+    def take(self, count: int, seconds: float = 120.0, acknowledge: bool = True) -> list[Delivery]:
         """Receive exactly so many messages; a broker stops after its in-flight limit when nothing is acknowledged."""
         taken, self.kept = self.kept[:count], self.kept[count:]
         if len(taken) == count:
@@ -106,6 +114,14 @@ class Peer:
 
     def nothing(self, seconds: float = 0.3) -> None:
         assert self.session.receive(seconds, 10) == []
+
+    def caught_up(self) -> None:
+        """Wait until the broker has read all that we sent: it reads what comes by one connection in its order.
+
+        Else it may welcome us on a new connection before it has seen the last acknowledgements on the old one.
+        """
+        self.session.publish(f"{self.settings.client_id}/caught-up", b"", 1, False)
+        assert self.session.flush(60)
 
     def vanish(self) -> None:
         """End as a killed process ends: the kernel closes the socket, no DISCONNECT."""

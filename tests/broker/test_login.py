@@ -3,6 +3,7 @@
 import datetime
 import signal
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -90,7 +91,7 @@ def test_a_refused_publish_is_counted_and_said_once(make_peer: MakePeer, locked_
     peer = make_peer(username="plant", password="secret").connected()
     for _ in range(3):
         peer.session.publish("closed/a", b"1", 1, False)
-    assert peer.session.flush(5)
+    assert peer.session.flush(60)
     peer.session.receive(0.05, 1)
     assert peer.session.refused_out == (3 if protocol == "5" else 0)  # MQTT 3.1.1 has no way to say it
     told = [event.text for event in peer.events if event.kind is EventKind.PUBLISH_REFUSED]
@@ -158,8 +159,8 @@ def round_trip(settings: BrokerSettings) -> None:
     rows = [(b"tls/a", bytes([i % 256]) * (i * 37 % 5000)) for i in range(400)]
     peer.session.publish_many(rows, 1, False)
     assert [(m.topic, m.payload) for m in peer.take(400)] == rows
-    assert peer.session.flush(5)
-    assert peer.session.close(5)
+    assert peer.session.flush(60)
+    assert peer.session.close(60)
 
 
 def test_tls_carries_everything(tmp_path: Path, protocol: str, client: str) -> None:
@@ -181,7 +182,7 @@ def refused_for_good(settings: BrokerSettings) -> str:
     """In which words the first attempt ends; that it ends is asserted."""
     peer = Peer(settings, [])
     with pytest.raises(BrokerError) as error:
-        peer.until(lambda: False, seconds=5)
+        peer.until(lambda: False, seconds=60)
     peer.session.close(0)
     return str(error.value)
 
@@ -239,7 +240,7 @@ def test_a_certificate_not_trusted_is_final(
     with Authority(tmp_path, host, hours) as authority:
         peer = Peer(authority.settings(protocol, client, ca_file=authority.ca_file if own_ca else other), [])
         with pytest.raises(BrokerError, match=words):
-            peer.session.receive(5.0, 1)
+            peer.session.receive(60.0, 1)
         peer.session.close(0)
 
 
@@ -247,10 +248,9 @@ def test_tls_is_never_dropped_for_plain_text(mosquitto_broker: Broker, protocol:
     url = mosquitto_broker.url(protocol).replace("mqtt://", "mqtts://")
     settings = BrokerSettings.model_validate({"url": url, "protocol": protocol, "client": client})
     peer = Peer(settings, [])
-    peer.session.receive(1.0, 1)
+    peer.until(lambda: any("TLS" in event.text for event in peer.events))
     assert not peer.session.connected
-    assert peer.kinds()[0] == EventKind.REFUSED
-    assert "TLS" in peer.events[0].text
+    assert set(peer.kinds()) == {EventKind.REFUSED}
     peer.session.close(0)
 
 
@@ -260,7 +260,10 @@ def test_nobody_there_is_said_and_waited_for(protocol: str, client: str) -> None
         {"url": url, "protocol": protocol, "client": client, "reconnect_min_s": 0.2, "reconnect_max_s": 0.2}
     )
     peer = Peer(settings, [])
-    assert peer.session.receive(1.0, 1) == []
-    assert 3 <= len(peer.events) <= 11
+    began = time.monotonic()
+    while len(peer.events) < 3:
+        assert peer.session.receive(1.0, 1) == []
+        assert time.monotonic() - began < 60
+    assert len(peer.events) <= 1 + (time.monotonic() - began) / 0.1
     assert all(event.text.startswith("cannot reach the broker at 127.0.0.1") for event in peer.events)
     peer.session.close(0)

@@ -34,11 +34,25 @@ def reading(second: int, value: float) -> bytes:
     return b'{"ts": %d, "value": %r}' % (BASE_MS + 1000 * second, value)
 
 
-def cpu_within(service: Running, seconds: float) -> float:
-    """CPU time that the service uses in so many seconds."""
-    before = service.cpu_s()
+def cpu_share(service: Running, seconds: float) -> float:
+    """What part of a CPU the service uses in so many seconds."""
+    began, before = time.monotonic(), service.cpu_s()
     time.sleep(seconds)
-    return service.cpu_s() - before
+    return (service.cpu_s() - before) / (time.monotonic() - began)
+
+
+def ended(service: Running, signal_number: int) -> tuple[int, float]:
+    """Send a signal; the exit code and how long it took, seconds, without those in which it waited for a CPU."""
+    waits = Path(f"/proc/{service.pid}/schedstat")  # nanoseconds on a CPU, and waiting for one
+    began, before = time.monotonic(), int(waits.read_text().split()[1])
+    service.process.send_signal(signal_number)
+    while True:
+        starved_s = (int(waits.read_text().split()[1]) - before) / 1e9
+        code, took_s = service.process.poll(), time.monotonic() - began
+        if code is not None:
+            return code, took_s - starved_s
+        assert took_s < 120, service.log.read_text()
+        time.sleep(0.02)
 
 
 BAD: dict[str, list[bytes]] = {
@@ -70,14 +84,15 @@ def test_readings_in_forecasts_out_whatever_else_comes(
         rows.append((f"{topic}/in/s0".encode(), reading(59, 20.0 + 59 % 7)))
         rows.append((f"{topic}/in/s0".encode(), reading(10, -1.0)))
         mouth.session.publish_many(rows, 1, False)
-        assert mouth.session.flush(20)
-        status = ear.until_status(lambda status: status.get("drops", {}).get("late"))
+        assert mouth.session.flush(60)
+        # A reading is counted at once, its forecast when it goes out.
+        status = ear.until_status(lambda status: status.get("drops", {}).get("late") and status["forecasts"] >= 301)
         ear.until_forecasts(301)
 
-        code, took_s = service.end(signal.SIGTERM)
+        code, took_s = ended(service, signal.SIGTERM)
         assert code == 0, service.log.read_text()
         assert took_s < 5
-        ear.listen(lambda: ear.statuses[-1]["status"] == "offline", 5)
+        ear.listen(lambda: ear.statuses[-1]["status"] == "offline")
 
     expected = {reason: len(payloads) for reason, payloads in BAD.items()}
     assert status["drops"] == expected | {"too_many_series": 1, "duplicate": 1, "late": 1}
@@ -90,10 +105,10 @@ def test_readings_in_forecasts_out_whatever_else_comes(
         (f"{topic}/in/s{i}", BASE_MS + 1000 * second): 20.0 + i + second % 7 for i in range(5) for second in range(60)
     }
     late_ear = Ear(make_peer, f"{topic}/out")
-    late_ear.listen(lambda: late_ear.statuses, 5)
+    late_ear.listen(lambda: late_ear.statuses)
     assert late_ear.statuses[0]["status"] == "offline"
-    for reason in expected:
-        assert 1 <= service.said(f"reason={reason}") <= 2, service.log.read_text()
+    for reason in expected:  # one line at once, and then one in ten seconds
+        assert 1 <= service.said(f"reason={reason}") <= 2 + status["uptime_s"] // 10, service.log.read_text()
 
 
 def test_a_restarted_broker_is_found_again_and_nothing_is_lost(
@@ -104,18 +119,20 @@ def test_a_restarted_broker_is_found_again_and_nothing_is_lost(
         ear.until_online()
         mouth = make_peer().connected()
         mouth.session.publish_many([(f"{topic}/in/a".encode(), reading(i, i % 5)) for i in range(50)], 1, False)
-        assert mouth.session.flush(20)
+        assert mouth.session.flush(60)
         ear.until_forecasts(50)
         own_broker.kill()
         service.until_said("disconnected")
-        assert any(cpu_within(service, 3) < 0.3 for _ in range(6))
-        own_broker.start()
+        assert any(cpu_share(service, 3) < 0.1 for _ in range(30))
+        ear.peer.until(lambda: not ear.peer.session.connected)
+        ear.listen(lambda: True)  # what was on its way before the kill, an "online" too
         ear.statuses.clear()
+        own_broker.start()
         ear.peer.until(lambda: ear.peer.session.connected)
         ear.until_online()
         mouth.until(lambda: mouth.session.connected)
         mouth.session.publish_many([(f"{topic}/in/a".encode(), reading(i, i % 5)) for i in range(50, 90)], 1, False)
-        assert mouth.session.flush(20)
+        assert mouth.session.flush(60)
         ear.until_forecasts(90)
         code, _ = service.end(signal.SIGINT)
         assert code == 0
@@ -140,12 +157,16 @@ def test_a_broker_that_is_away_at_the_start_is_waited_for(
         monkeypatch.undo()  # mosquitto too would speak to the manager
         service.until_said("cannot reach the broker")
         # Packages are still imported beside the loop at first, which takes a while; a busy loop would never end.
-        assert any(cpu_within(service, 3) < 0.3 for _ in range(6))
+        assert any(cpu_share(service, 3) < 0.1 for _ in range(30))
         assert service.said("cannot reach the broker") == 1
         # systemd starts what comes after us whether or not the broker is there, and its watchdog is fed meanwhile.
-        ready, *feeds = manager.heard()
+        told, deadline = manager.heard(), time.monotonic() + 60
+        while len(told) < 5:
+            assert time.monotonic() < deadline, told
+            time.sleep(0.1)
+            told += manager.heard()
+        ready, *feeds = told
         assert ready == "READY=1"
-        assert len(feeds) >= 4
         assert set(feeds) == {"WATCHDOG=1"}
         broker.start()
         try:
@@ -154,7 +175,7 @@ def test_a_broker_that_is_away_at_the_start_is_waited_for(
             broker.stop()
         service.until_said("disconnected")
         manager.heard()
-        code, took_s = service.end(signal.SIGTERM)
+        code, took_s = ended(service, signal.SIGTERM)
         assert code == 0
         assert took_s < 5
     assert manager.heard()[-1] == "STOPPING=1"
@@ -168,12 +189,12 @@ def test_a_second_signal_ends_at_once(topic: str, tmp_path: Path) -> None:
         service.process.send_signal(signal.SIGTERM)
         service.process.send_signal(signal.SIGINT)
         service.process.send_signal(signal.SIGCONT)
-        assert service.process.wait(5) in (128 + signal.SIGTERM, 128 + signal.SIGINT)
+        assert service.process.wait(60) in (128 + signal.SIGTERM, 128 + signal.SIGINT)
 
 
 def test_hearing_our_own_output_is_refused_at_the_start(tmp_path: Path) -> None:
     with Running(tmp_path, f"mqtt://127.0.0.1:{free_port()}", filters=("sensors/#", "+/v1/#")) as service:
-        assert service.process.wait(60) == 2
+        assert service.process.wait(180) == 2
     assert "topic filter '+/v1/#' also matches our own output 'stepahead/v1/#'" in service.log.read_text()
 
 
@@ -193,6 +214,7 @@ def test_no_secret_is_logged(topic: str, tmp_path: Path) -> None:
     assert secret not in text
 
 
+@pytest.mark.timeout(900)
 def test_an_engine_slower_than_the_feed_does_not_lose_the_connection(
     make_peer: MakePeer, broker: Broker, topic: str, tmp_path: Path
 ) -> None:
@@ -203,11 +225,11 @@ def test_an_engine_slower_than_the_feed_does_not_lose_the_connection(
         mouth = make_peer().connected()
         rows = [(f"{topic}/in/a".encode(), reading(i, float(i % 11))) for i in range(700)]
         mouth.session.publish_many(rows, 1, False)
-        assert mouth.session.flush(20)
-        ear.until_forecasts(700, seconds=200)
+        assert mouth.session.flush(60)
+        ear.until_forecasts(700, seconds=600)
         assert max(status.get("waiting", 0) for status in ear.statuses) > 20, "the engine was not slow enough"
         assert service.said("disconnected") == 0, service.log.read_text()
-        code, took_s = service.end(signal.SIGTERM)
+        code, took_s = ended(service, signal.SIGTERM)
         assert code == 0
         assert took_s < 5
     assert [forecast["issued_at"] for forecast in ear.forecasts] == [BASE_MS + 1000 * i for i in range(700)]

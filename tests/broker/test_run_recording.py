@@ -47,14 +47,18 @@ def settings_of(assignments: tuple[str, ...]) -> Settings:
     return load_settings(None, flags, {})
 
 
-def simulate(url: str, path: Path, time_column: str, topic: str) -> None:
+def simulate(url: str, path: Path, time_column: str, topic: str, ear: Ear) -> None:
+    """Play it, and hear meanwhile: a broker gives up who says nothing for long, and tells him everything again."""
     search = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
     # Not by `-m stepahead`: its plugged-in commands are known only where the package is installed.
     program = "import typer; from simulators.plug import register; app = typer.Typer(); register(app); app()"
     command = [sys.executable, "-c", program, "simulate", "--broker", url, "--csv", str(path)]
     command += ["--time", time_column, "--topic", topic, "--speed", "0"]
-    done = subprocess.run(command, env=os.environ | {"PYTHONPATH": search}, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    said = path.with_suffix(".log")
+    with said.open("wb") as output:
+        process = subprocess.Popen(command, env=os.environ | {"PYTHONPATH": search}, stdout=output, stderr=output)
+    ear.listen(lambda: process.poll() is not None)
+    assert process.returncode == 0, said.read_text()
 
 
 def test_a_recording_at_full_speed_gives_the_engines_own_forecasts(
@@ -69,10 +73,10 @@ def test_a_recording_at_full_speed_gives_the_engines_own_forecasts(
     ear = Ear(make_peer, f"{topic}/out")
     with Running(tmp_path, broker.url("3.1.1"), *ours, filters=(f"{topic}/in/#",)) as service:
         ear.until_online()
-        simulate(broker.url("3.1.1"), recording, "time", feed)
+        simulate(broker.url("3.1.1"), recording, "time", feed, ear)
         ear.until_forecasts(len(expected))
         code, _ = service.end(signal.SIGTERM)
         assert code == 0
-        ear.listen(lambda: ear.statuses[-1]["status"] == "offline", 5)
+        ear.listen(lambda: ear.statuses[-1]["status"] == "offline")
     assert len(ear.forecasts) == len(expected) == 1200
     assert {forecast["id"]: forecast for forecast in ear.forecasts} == expected

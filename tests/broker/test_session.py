@@ -35,7 +35,7 @@ def test_messages_come_in_order_with_their_bytes(make_peer: MakePeer, broker: Br
     for row in rows[1500:1600]:
         mouth.session.publish(row[0].decode(), row[1], qos, False)
     mouth.session.publish_many(rows[1600:], qos, False)
-    assert mouth.session.flush(10)
+    assert mouth.session.flush(60)
     taken = ear.take(3000)
     assert [(m.topic, m.payload) for m in taken] == rows
     assert {m.qos for m in taken} == {qos}
@@ -55,7 +55,7 @@ def test_filters_choose(make_peer: MakePeer, broker: Broker, topic: str) -> None
 def test_retained_messages_are_marked(make_peer: MakePeer, broker: Broker, topic: str) -> None:
     mouth = make_peer().connected()
     mouth.session.publish(topic, b"kept", 1, True)
-    assert mouth.session.flush(5)
+    assert mouth.session.flush(60)
     ear = make_peer([topic]).subscribed()
     (kept,) = ear.take(1)
     assert (kept.payload, kept.retain) == (b"kept", True)
@@ -63,15 +63,16 @@ def test_retained_messages_are_marked(make_peer: MakePeer, broker: Broker, topic
     (live,) = ear.take(1)
     assert (live.payload, live.retain) == (b"live", False)
     mouth.session.publish(topic, b"", 1, True)  # clear it
-    assert mouth.session.flush(5)
+    assert mouth.session.flush(60)
 
 
 def test_close_and_open_brings_nothing_acknowledged_again(make_peer: MakePeer, broker: Broker, topic: str) -> None:
     ear = make_peer([topic]).subscribed()
     mouth = make_peer().connected()
     mouth.session.publish_many(numbered(topic, 100), 1, False)
-    assert mouth.session.flush(10)
+    assert mouth.session.flush(60)
     ear.take(100)
+    ear.caught_up()
     assert ear.session.close(5)
     again = make_peer([topic], client_id=ear.settings.client_id).subscribed()
     again.nothing()
@@ -82,9 +83,10 @@ def test_exactly_the_unacknowledged_come_again_in_order(make_peer: MakePeer, bro
     ear = make_peer([topic]).subscribed()
     mouth = make_peer().connected()
     mouth.session.publish_many(numbered(topic, 50), 1, False)
-    assert mouth.session.flush(10)
+    assert mouth.session.flush(60)
     taken = ear.take(50, acknowledge=False)
     ear.session.acknowledge(taken[:20])
+    ear.caught_up()
     ear.nothing(0.1)
     ear.vanish()
     again = make_peer([topic], client_id=ear.settings.client_id)
@@ -100,7 +102,7 @@ def test_messages_wait_for_a_session_that_is_away(make_peer: MakePeer, broker: B
     ear.session.close(5)
     mouth = make_peer().connected()
     mouth.session.publish_many(numbered(topic, 200), 1, False)
-    assert mouth.session.flush(10)
+    assert mouth.session.flush(60)
     again = make_peer([topic], client_id=ear.settings.client_id)
     assert payloads(again.take(200)) == [b"%d" % i for i in range(200)]
 
@@ -114,9 +116,10 @@ taken = []
 while len(taken) < 10:
     taken += session.receive(1.0, 10 - len(taken))
 session.acknowledge(taken[:4])
-session.receive(0.2, 1)
+session.publish(sys.argv[2] + "/caught-up", b"", 1, False)
+assert session.flush(60)  # the broker has read the acknowledgements too
 print("ready", flush=True)
-time.sleep(60)
+time.sleep(600)
 """
 
 
@@ -125,14 +128,14 @@ def test_kill_9_loses_nothing_unacknowledged(make_peer: MakePeer, broker: Broker
     ear.session.close(5)
     mouth = make_peer().connected()
     mouth.session.publish_many(numbered(topic, 10), 1, False)
-    assert mouth.session.flush(10)
+    assert mouth.session.flush(60)
     arguments = [sys.executable, "-c", KILLED, ear.settings.model_dump_json(), topic]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     child = subprocess.Popen(arguments, stdout=subprocess.PIPE, env=environment)
     assert child.stdout is not None
     assert child.stdout.readline() == b"ready\n"
     child.send_signal(signal.SIGKILL)
-    child.wait(5)
+    child.wait(60)
     child.stdout.close()
     again = make_peer([topic], client_id=ear.settings.client_id)
     assert payloads(again.take(6)) == [b"%d" % i for i in range(4, 10)]
@@ -147,7 +150,7 @@ def test_large_payloads_pass_whole(make_peer: MakePeer, broker: Broker, topic: s
     mouth.session.publish(topic, b"before", 1, False)
     mouth.session.publish(topic, large, 1, False)
     mouth.session.publish(topic, b"after", 1, False)
-    mouth.session.flush(20)
+    mouth.session.flush(60)
     assert payloads(ear.take(3)) == [b"before", large, b"after"]
 
 
@@ -180,7 +183,7 @@ def test_messages_of_a_lost_connection_are_not_acknowledged_on_the_next(
     ear = make_peer([topic]).subscribed()
     mouth = make_peer().connected()
     mouth.session.publish_many(numbered(topic, 5), 1, False)
-    mouth.session.flush(5)
+    mouth.session.flush(60)
     old = ear.take(5, acknowledge=False)
     ear.session.socket.shutdown(socket.SHUT_RDWR)
     ear.until(lambda: EventKind.DISCONNECTED in ear.kinds())
@@ -198,12 +201,12 @@ def test_what_was_received_and_not_taken_is_taken_once(make_peer: MakePeer, brok
     ear = make_peer([topic]).subscribed()
     mouth = make_peer().connected()
     mouth.session.publish_many(numbered(topic, 40), 1, False)
-    mouth.session.flush(5)
+    mouth.session.flush(60)
     time.sleep(0.3)  # so that all of it is there
     intake = Intake(ear.session, 1000, time.monotonic)
 
     def read_until(condition: Callable[[], object]) -> None:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while not condition():
             assert time.monotonic() < deadline
             intake.read(0.05, 1000, 0.0)
@@ -226,7 +229,8 @@ def test_what_was_received_and_not_taken_is_taken_once(make_peer: MakePeer, brok
     read_until(lambda: sum(token >> 16 > epoch for token in intake._renewed.values()) == 39)
     taken = intake.take(100)
     assert payloads(taken) == rest
-    assert {message.token >> 16 for message in taken} == {epoch + 1}
+    (renewed,) = {message.token >> 16 for message in taken}
+    assert renewed > epoch
     assert len(intake) == 0
 
 
@@ -234,7 +238,7 @@ def test_the_session_survives_a_restart_of_the_broker(make_peer: MakePeer, own_b
     ear = make_peer([f"{topic}/#"], will=Will(f"{topic}/will", b"gone")).subscribed()
     mouth = make_peer().connected()
     mouth.session.publish(f"{topic}/a", b"1", 1, False)
-    assert mouth.session.flush(10)
+    assert mouth.session.flush(60)
     ear.take(1)
     own_broker.kill()
     ear.until(lambda: EventKind.REFUSED in ear.kinds())
@@ -244,7 +248,7 @@ def test_the_session_survives_a_restart_of_the_broker(make_peer: MakePeer, own_b
     own_broker.start()
     # Nothing was persisted: no session is present, so both subscribe again.
     ear.until(lambda: ear.kinds().count(EventKind.SUBSCRIBED) == 2)
-    assert mouth.session.flush(10)
+    assert mouth.session.flush(60)
     mouth.session.publish(f"{topic}/c", b"2", 1, False)
     taken = payloads(ear.take(1))
     while taken[-1] != b"2":
@@ -258,7 +262,7 @@ def test_nothing_is_lost_to_a_slow_consumer(make_peer: MakePeer, broker: Broker,
     mouth = make_peer().connected()
     mouth.session.publish_many(numbered(topic, count), 1, False)
     taken: list[bytes] = []
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 200
     while len(taken) < count and time.monotonic() < deadline:
         mouth.session.receive(0.0, 1)
         batch = ear.session.receive(0.01, 100)
@@ -278,7 +282,7 @@ def test_reading_stops_while_too_much_is_pending_and_nothing_deadlocks(
     mouth.session.publish_many(numbered(f"{topic}/in", count), 1, False)
     answers: list[bytes] = []
     most = 0
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 200
     while len(answers) < count and time.monotonic() < deadline:
         mouth.session.receive(0.0, 1)
         batch = echo.session.receive(0.001, 64)
@@ -295,7 +299,7 @@ def test_reading_stops_while_too_much_is_pending_and_nothing_deadlocks(
 def test_flush_waits_for_the_acknowledgements(make_peer: MakePeer, broker: Broker, topic: str) -> None:
     mouth = make_peer().connected()
     mouth.session.publish_many(numbered(topic, 500), 1, False)
-    assert mouth.session.flush(10)
+    assert mouth.session.flush(60)
     assert mouth.session.pending_out == Pending(0, 0)
     assert mouth.session.lost_qos0 == 0
 
@@ -307,15 +311,15 @@ def test_what_is_published_before_the_first_connection_goes_out_with_it(
     mouth = make_peer()
     mouth.session.publish_many(numbered(topic, 3), 1, False)
     mouth.session.publish_many(numbered(topic, 3, start=3), 0, False)
-    assert mouth.session.flush(10)
+    assert mouth.session.flush(60)
     assert payloads(ear.take(6)) == [b"%d" % i for i in range(6)]
 
 
 def quiet(peer: Peer) -> float:
-    """CPU seconds of one second without messages."""
-    before = time.process_time()
+    """CPU seconds of one second without messages; of this thread, as other tests may have left theirs."""
+    before = time.thread_time()
     peer.session.receive(1.0, 10)
-    return time.process_time() - before
+    return time.thread_time() - before
 
 
 def test_an_idle_session_costs_nothing(make_peer: MakePeer, broker: Broker, topic: str) -> None:
@@ -327,9 +331,9 @@ def test_a_shared_subscription_deals_each_message_to_one(make_peer: MakePeer, br
     one, other = (make_peer([f"$share/group/{topic}/#"]).subscribed() for _ in range(2))
     mouth = make_peer().connected()
     mouth.session.publish_many(numbered(f"{topic}/a", 40), 1, False)
-    assert mouth.session.flush(10)
+    assert mouth.session.flush(60)
     taken: list[bytes] = []
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 200
     while len(taken) < 40 and time.monotonic() < deadline:
         for peer in (one, other):
             batch = peer.session.receive(0.02, 100)

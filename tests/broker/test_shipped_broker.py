@@ -24,12 +24,12 @@ def make(broker: Broker, client_id: str, *filters: str) -> Peer:
 
 def test_a_killed_broker_loses_nothing_that_waited(shipped: Broker, tmp_path: Path) -> None:
     count, topic, client_id = 1_500, f"kept{next(NUMBER)}", f"kept{next(NUMBER)}"
-    assert make(shipped, client_id, topic).subscribed().session.close(5)
+    assert make(shipped, client_id, topic).subscribed().session.close(60)
     mouth = make(shipped, f"mouth{next(NUMBER)}").connected()
     mouth.session.publish_many([(topic.encode(), b"%d" % i) for i in range(count)], 1, False)
-    assert mouth.session.flush(60)
+    assert mouth.session.flush(200)
     mouth.session.close(5)
-    until_written(tmp_path / "mosquitto.db")
+    until_written(shipped, tmp_path / "mosquitto.db")
     shipped.kill()
     shipped.start()
     again = make(shipped, client_id, topic)

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from stepahead.contract.settings import BrokerSettings
 from tests.broker.brokers import Broker, free_port, mosquitto
+from tests.broker.conftest import Peer
 from tests.broker.running import Running
 
 
@@ -33,10 +35,17 @@ def plant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plant]:
 
 
 @pytest.fixture
-def edge_plant(tmp_path: Path) -> Iterator[Plant]:
-    """The same, but as a Sparkplug edge node."""
+def edge_plant(tmp_path: Path) -> Iterator[tuple[Plant, Peer]]:
+    """The same, but as a Sparkplug edge node, and a host that has heard the node from the beginning."""
+    broker = mosquitto(tmp_path).start()
+    # While the service starts nobody turns the host's session; births come with QoS 0, and would not be kept for it.
+    settings = BrokerSettings(
+        url=broker.url("5"), protocol="5", client_id="host", reconnect_min_s=0.05, keepalive_s=600
+    )
+    host = Peer(settings, ["spBv1.0/g/#"]).subscribed()
     more = ("publish.prefix=out", "publish.format=sparkplug", "publish.sparkplug_group=g")
-    yield from plants(tmp_path, mosquitto(tmp_path).start(), 2, *more)
+    for plant in plants(tmp_path, broker, 2, *more):
+        yield plant, host
 
 
 def plants(folder: Path, broker: Broker, sessions: int, *assignments: str) -> Iterator[Plant]:

@@ -1,7 +1,7 @@
 // MQTT.js, told by a JSON plan on stdin: connect, subscribe, publish, print what comes until enough came.
 const mqtt = require("mqtt");
 const plan = JSON.parse(require("fs").readFileSync(0, "utf8"));
-const client = mqtt.connect(plan.url, { protocolVersion: plan.version, clientId: plan.id, connectTimeout: 5000 });
+const client = mqtt.connect(plan.url, { protocolVersion: plan.version, clientId: plan.id, connectTimeout: 120000 });
 const fail = (error) => { if (left > 0) { console.error(String(error)); process.exit(1); } };
 const bytes = (text) => Buffer.from(text, "utf8");
 let left = plan.count;

@@ -27,7 +27,7 @@ def environment() -> dict[str, str]:
     return os.environ | {"NODE_PATH": str(PACKAGES)}
 
 
-def ask_node(package: str, script: str, question: Any, seconds: float = 60) -> list[Any]:
+def ask_node(package: str, script: str, question: Any, seconds: float = 200) -> list[Any]:
     """Run a script with JSON on its stdin; its lines of JSON."""
     command = [*node(package), str(HERE / script)]
     done = subprocess.run(

@@ -37,7 +37,7 @@ def listen(plant: Plant, version: str, topic: str, count: int, form: str) -> "su
         "-q",
         "1",
     ]
-    command += ["-t", topic, "-C", str(count), "-W", "60", "-F", f"= {form}"]
+    command += ["-t", topic, "-C", str(count), "-W", "200", "-F", f"= {form}"]
     ear = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert ear.stdout is not None
     for line in ear.stdout:
@@ -47,22 +47,22 @@ def listen(plant: Plant, version: str, topic: str, count: int, form: str) -> "su
 
 
 def heard(ear: "subprocess.Popen[str]") -> list[str]:
-    output, _ = ear.communicate(timeout=60)
+    output, _ = ear.communicate(timeout=200)
     assert ear.returncode == 0, output
     return [line[2:] for line in output.splitlines() if line.startswith("= ")]
 
 
 def kept(plant: Plant, version: str, topic: str) -> Any:
     """The retained message of a topic."""
-    command = [client("mosquitto_sub"), "-h", "127.0.0.1", "-p", str(plant.port), "-V", version, "-C", "1", "-W", "30"]
-    done = subprocess.run([*command, "-t", topic, "--retained-only"], capture_output=True, text=True, timeout=60)
+    command = [client("mosquitto_sub"), "-h", "127.0.0.1", "-p", str(plant.port), "-V", version, "-C", "1", "-W", "120"]
+    done = subprocess.run([*command, "-t", topic, "--retained-only"], capture_output=True, text=True, timeout=200)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
 
 def publish(plant: Plant, version: str, topic: str, payloads: list[str]) -> None:
     command = [client("mosquitto_pub"), "-h", "127.0.0.1", "-p", str(plant.port), "-V", version, "-q", "1"]
-    done = subprocess.run([*command, "-t", topic, "-l"], input="\n".join(payloads) + "\n", text=True, timeout=30)
+    done = subprocess.run([*command, "-t", topic, "-l"], input="\n".join(payloads) + "\n", text=True, timeout=120)
     assert done.returncode == 0
 
 
@@ -97,10 +97,10 @@ def test_readings_by_pub_forecasts_by_sub(plant: Plant, version: str) -> None:
         publish(plant, version, f"out/ask/{series}", ["what comes next?"])
         [answer] = heard(ear)
     else:
-        command = [client("mosquitto_rr"), "-h", "127.0.0.1", "-p", str(plant.port), "-V", version, "-W", "30"]
+        command = [client("mosquitto_rr"), "-h", "127.0.0.1", "-p", str(plant.port), "-V", version, "-W", "120"]
         command += ["-t", f"out/ask/{series}", "-e", "replies/rr", "-m", "what comes next?", "-F", "%D %p"]
         command += ["-D", "publish", "correlation-data", "c7"]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=200)
         assert done.returncode == 0, done.stderr
         correlation, _, answer = done.stdout.strip().partition(" ")
         assert correlation == "c7"

@@ -63,14 +63,15 @@ def node_red(tmp_path: Path) -> Iterator[tuple[str, Path]]:
         )
     try:
         wait_for(log, "Started flows", process)
+        wait_for(log, "Server now running", process)  # the one does not wait for the other
         yield f"http://127.0.0.1:{port}", log
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(60)
 
 
 def wait_for(log: Path, text: str, process: "subprocess.Popen[bytes] | None" = None, times: int = 1) -> None:
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + 200
     while log.read_text().count(text) < times:
         assert process is None or process.poll() is None, log.read_text()
         assert time.monotonic() < deadline, log.read_text()
@@ -81,7 +82,7 @@ def call(method: str, address: str, body: object = None) -> Any:
     headers = {"Content-Type": "application/json", "Node-RED-API-Version": "v2"}
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(address, data, headers, method=method)
-    with urllib.request.urlopen(request, timeout=30) as answer:
+    with urllib.request.urlopen(request, timeout=120) as answer:
         return json.load(answer)
 
 

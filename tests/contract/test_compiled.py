@@ -33,7 +33,7 @@ def call(folder: Path, code: str = CALL, **environment: str) -> str:
     paths = os.pathsep.join((str(folder), *sys.path))
     done = subprocess.run(
         [sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": paths} | environment,
-        capture_output=True, text=True, timeout=120, check=True,
+        capture_output=True, text=True, timeout=250, check=True,
     )  # fmt: skip
     return done.stdout.strip()
 

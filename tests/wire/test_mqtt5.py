@@ -6,8 +6,9 @@ import pytest
 
 from stepahead.contract.errors import BrokerError
 from stepahead.wire.delivery import AnnotatedDelivery
+from stepahead.wire.event import EventKind
 from stepahead.wire.properties import content_type, prefixed, topic_alias, user_property
-from tests.wire.test_scripted_broker import CONNACK, Table
+from tests.wire.test_scripted_broker import CONNACK, PATIENCE_S, Table
 
 
 def connack(properties: bytes) -> bytes:
@@ -53,7 +54,7 @@ def test_the_first_topics_get_the_aliases_that_the_broker_allows(fast: Table, qo
     expected += publish(first, b"three", 3, content_type("x"), b"3")
     expected += publish(first, b"", 4, topic_alias(1), b"1") + publish(first, b"", 5, topic_alias(2), b"2")
     expected += publish(first, b"three", 6, content_type("x"), b"3")
-    assert fast.broker.hear() == expected
+    assert fast.broker.hear(expected) == expected
 
 
 def test_aliases_are_of_one_connection(fast: Table) -> None:
@@ -66,13 +67,12 @@ def test_aliases_are_of_one_connection(fast: Table) -> None:
     session.receive(0.05, 1)
     more = user_property("a", "b") + topic_alias(1)
     expected = publish(0x3B, b"one", 1, topic_alias(1), b"1") + publish(0x3B, b"", 2, more, b"2")
-    assert fast.broker.hear() == expected
+    assert fast.broker.hear(expected) == expected
     fast.lose(session)
     fast.connect(session, CONNACK["5"])  # and now it allows none
     session.receive(0.05, 1)
-    assert fast.broker.hear() == publish(0x3B, b"one", 1, b"", b"1") + publish(
-        0x3B, b"one", 2, user_property("a", "b"), b"2"
-    )
+    expected = publish(0x3B, b"one", 1, b"", b"1") + publish(0x3B, b"one", 2, user_property("a", "b"), b"2")
+    assert fast.broker.hear(expected) == expected
 
 
 def test_the_stock_client_sends_properties_and_no_aliases() -> None:
@@ -81,9 +81,8 @@ def test_the_stock_client_sends_properties_and_no_aliases() -> None:
     table.connect(session, connack(ALIAS_MAXIMUM_2))
     properties = content_type("application/json") + user_property("series", "ü")
     session.publish_many([(b"one", b"1", properties), (b"one", b"2", properties)], 1, False)
-    assert table.broker.hear() == publish(0x32, b"one", 1, properties, b"1") + publish(
-        0x32, b"one", 2, properties, b"2"
-    )
+    expected = publish(0x32, b"one", 1, properties, b"1") + publish(0x32, b"one", 2, properties, b"2")
+    assert table.broker.hear(expected) == expected
     session.close(0)
     table.broker.close()
 
@@ -108,9 +107,8 @@ def test_what_is_too_long_for_the_broker_is_not_sent_and_said_once(table: Table)
     assert table.broker.hear() == publish(0x32, b"o", 1, b"", b"short")
     assert session.refused_out == 2
     table.broker.say(b"\x40\x02\x00\x01")
-    session.receive(0.2, 1)
+    table.until(session, lambda: session.pending_out.messages == 0)
     assert [event.text for event in table.events if "larger than it takes" in event.text] == [table.events[-1].text]
-    assert session.pending_out.messages == 0
 
 
 def test_a_refused_message_is_counted_and_said_in_words(table: Table) -> None:
@@ -118,11 +116,7 @@ def test_a_refused_message_is_counted_and_said_in_words(table: Table) -> None:
     table.connect(session)
     session.publish_many([(b"o", b"1"), (b"o", b"2")], 1, False)
     table.broker.say(b"\x40\x04\x00\x01\x87\x00" + b"\x40\x04\x00\x02\x87\x00")
-    for _ in range(50):
-        session.receive(0.02, 1)
-        if session.refused_out == 2:
-            break
-    assert session.refused_out == 2
+    table.until(session, lambda: session.refused_out == 2)
     assert [event.text for event in table.events if "not authorised" in event.text] == [table.events[-1].text]
 
 
@@ -135,14 +129,14 @@ def test_a_refused_subscription_is_said_in_words(table: Table, code: int, words:
     table.connect(session)
     table.broker.say(b"\x90\x04\x00\x01\x00" + bytes([code]))
     with pytest.raises(BrokerError, match=rf"'a/#': .*{words}"):
-        session.receive(2.0, 1)
+        session.receive(PATIENCE_S, 1)
 
 
 def test_a_filter_that_is_not_needed_may_be_refused(table: Table) -> None:
     session = table.session(("a/#",), optional=("ask/#",))
     table.connect(session)
     table.broker.say(b"\x90\x05\x00\x01\x00\x01\x87")
-    session.receive(0.3, 1)
+    table.until(session, lambda: EventKind.SUBSCRIBED in table.kinds())
     assert table.events[-2].text.endswith(
         "refuses the subscription to 'ask/#': not authorised; its rules (ACL) must let us read it; it goes on without"
     )
@@ -153,7 +147,7 @@ def test_a_lower_qos_than_asked_for_is_said(table: Table) -> None:
     session = table.session(("a/#", "b/#"))
     table.connect(session)
     table.broker.say(b"\x90\x05\x00\x01\x00\x01\x00")
-    session.receive(0.3, 1)
+    table.until(session, lambda: EventKind.SUBSCRIBED in table.kinds())
     assert "grants QoS 0 only for 'b/#'" in table.events[-2].text
 
 
@@ -174,21 +168,16 @@ def test_what_the_broker_does_otherwise_than_asked_is_said(table: Table) -> None
     assert "no wildcards" in table.events[-1].text
     assert "no shared subscriptions" in table.events[-1].text
     table.broker.say(b"\xe0" + bytes([2 + len(reason)]) + b"\x97" + prefixed(reason))
-    for _ in range(50):
-        session.receive(0.02, 1)
-        if not session.connected:
-            break
+    table.until(session, lambda: not session.connected)
     assert "a quota is exceeded (it says: full)" in table.events[-1].text
 
 
 def test_we_tell_how_many_unacknowledged_messages_we_take_and_how_long_to_keep_the_session(table: Table) -> None:
     """Receive Maximum is our back-pressure: the broker sends no more than so many that are not yet safe with us."""
     session = table.session((), queue_messages=300, session_expiry_s=77)
-    session.receive(0.05, 1)
+    table.until(session, lambda: session.socket is not None)
     table.broker.accept()
     for _ in range(20):
         session.receive(0.01, 1)
-    hello = table.broker.hear()
+    hello = table.broker.hear(b"\x21\x01\x2c", b"\x11\x00\x00\x00\x4d")
     assert hello[0] == 0x10
-    assert b"\x21\x01\x2c" in hello
-    assert b"\x11\x00\x00\x00\x4d" in hello
