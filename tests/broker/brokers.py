@@ -1,5 +1,7 @@
 """Real brokers for the tests, each on a free port of 127.0.0.1, each stopped by its own process id."""
 
+import contextlib
+import secrets
 import shutil
 import socket
 import subprocess
@@ -43,13 +45,22 @@ max_payload_size = 2097152
 max_inflight_count = 500
 dynamic_filters = true
 """
+FIRST_PORT = 20_000
+HELLO, WELCOME = b"\x10\x0c\x00\x04MQTT\x04\x02\x00\x3c\x00\x00", b"\x20\x02\x00\x00"
+"""CONNECT of a nameless client with a clean session, and CONNACK, in MQTT 3.1.1."""
 IOTCORE_MAIN = "import sys; from iotcore import IotCoreBroker; IotCoreBroker(config_path=sys.argv[1]).run_forever()"
 
 
 def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
+    """A free port below those that the kernel gives to whoever connects: none of them takes it before, or between uses.
+
+    Nor does a client that tries a closed one again and again meet itself there. Ray takes its workers' from 10,002 on.
+    """
+    below = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    while True:
+        with socket.socket() as sock, contextlib.suppress(OSError):
+            sock.bind(("127.0.0.1", FIRST_PORT + secrets.randbelow(below - FIRST_PORT)))
+            return int(sock.getsockname()[1])
 
 
 def find_mosquitto() -> str:
@@ -60,7 +71,7 @@ def find_mosquitto() -> str:
 
 
 def wait_for_port(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         if process.poll() is not None:
             break
@@ -96,7 +107,7 @@ class Broker:
         if self.process is not None:
             self.process.terminate()
             try:
-                self.process.wait(5)
+                self.process.wait(20)
             except subprocess.TimeoutExpired:
                 self.kill()
             self.process = None
@@ -104,7 +115,7 @@ class Broker:
     def kill(self) -> None:
         if self.process is not None:
             self.process.kill()
-            self.process.wait(5)
+            self.process.wait(60)
             self.process = None
 
 
@@ -147,15 +158,23 @@ def hardened_mosquitto(folder: Path, passwords: Path, rules: Path) -> Broker:
     return broker
 
 
-def until_written(file: Path, quiet_s: float = 0.3, seconds: float = 60.0) -> None:
-    """Wait until mosquitto's file has not changed for a while.
+def until_written(broker: Broker, file: Path, quiet_s: float = 0.3, seconds: float = 120.0) -> None:
+    """Wait until mosquitto has written down what it has acknowledged, and its file has not changed for a while.
 
     A message is acknowledged just before it is written down: one acknowledged in the moment of a kill is lost.
     """
     deadline = time.monotonic() + seconds
-    while time.time() - file.stat().st_mtime < quiet_s:
+    # Its one thread writes before it looks for more to read: who is answered now comes after that.
+    with socket.create_connection(("127.0.0.1", broker.ports["3.1.1"]), timeout=seconds) as sock:
+        sock.sendall(HELLO)
+        assert sock.recv(4) == WELCOME
+    seen, since = file.stat(), time.monotonic()
+    while time.monotonic() - since < quiet_s:
         assert time.monotonic() < deadline
         time.sleep(0.02)
+        now = file.stat()
+        if (now.st_ino, now.st_mtime_ns) != (seen.st_ino, seen.st_mtime_ns):
+            seen, since = now, time.monotonic()
 
 
 def iotcore(folder: Path) -> Broker:

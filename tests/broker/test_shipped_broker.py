@@ -29,7 +29,7 @@ def test_a_killed_broker_loses_nothing_that_waited(shipped: Broker, tmp_path: Pa
     mouth.session.publish_many([(topic.encode(), b"%d" % i) for i in range(count)], 1, False)
     assert mouth.session.flush(60)
     mouth.session.close(5)
-    until_written(tmp_path / "mosquitto.db")
+    until_written(shipped, tmp_path / "mosquitto.db")
     shipped.kill()
     shipped.start()
     again = make(shipped, client_id, topic)
