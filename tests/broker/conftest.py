@@ -70,7 +70,7 @@ class Peer:
     def kinds(self) -> list[EventKind]:
         return [event.kind for event in self.events]
 
-    def until(self, condition: Callable[[], object], seconds: float = 20.0) -> None:
+    def until(self, condition: Callable[[], object], seconds: float = 60.0) -> None:
         """Turn the session until the condition holds; what comes meanwhile is kept for `take`."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
@@ -89,7 +89,7 @@ class Peer:
         self.until(lambda: self.session.connected)
         return self
 
-    def take(self, count: int, seconds: float = 20.0, acknowledge: bool = True) -> list[Delivery]:
+    def take(self, count: int, seconds: float = 60.0, acknowledge: bool = True) -> list[Delivery]:
         """Receive exactly so many messages; a broker stops after its in-flight limit when nothing is acknowledged."""
         taken, self.kept = self.kept[:count], self.kept[count:]
         if len(taken) == count:

@@ -84,7 +84,7 @@ class Running:
     def __exit__(self, *exc: object) -> None:
         if self.process.poll() is None:
             self.process.kill()
-        self.process.wait(10)
+        self.process.wait(60)
 
     def said(self, text: str) -> int:
         """In how many lines of the log a text stands."""
@@ -97,7 +97,7 @@ class Running:
             assert time.monotonic() < deadline, self.log.read_text()
             time.sleep(0.05)
 
-    def end(self, signal_number: int, seconds: float = 15.0) -> tuple[int, float]:
+    def end(self, signal_number: int, seconds: float = 120.0) -> tuple[int, float]:
         """Send a signal; the exit code and how long it took, seconds."""
         began = time.monotonic()
         self.process.send_signal(signal_number)
@@ -127,7 +127,7 @@ class Ear:
         self._counted = 0
         self.statuses: list[dict[str, Any]] = []
 
-    def listen(self, condition: Callable[[], object], seconds: float = 60.0) -> None:
+    def listen(self, condition: Callable[[], object], seconds: float = 180.0) -> None:
         """Take what comes until the condition holds."""
         deadline = time.monotonic() + seconds
         self._take(self.peer.kept)  # acknowledged already, while it waited for something else
@@ -141,7 +141,7 @@ class Ear:
     def listen_for(self, seconds: float) -> None:
         """Take what comes in so many seconds."""
         until = time.monotonic() + seconds
-        self.listen(lambda: time.monotonic() >= until, seconds + 10)
+        self.listen(lambda: time.monotonic() >= until, seconds + 60)
 
     def _take(self, deliveries: list[Delivery]) -> None:
         for message in deliveries:
@@ -158,9 +158,9 @@ class Ear:
     def until_online(self, seconds: float = 180.0) -> None:
         self.listen(lambda: self.statuses and self.statuses[-1]["status"] == "online", seconds)
 
-    def until_forecasts(self, count: int, seconds: float = 60.0) -> None:
+    def until_forecasts(self, count: int, seconds: float = 180.0) -> None:
         self.listen(lambda: len(self.forecasts) >= count, seconds)
 
-    def until_status(self, condition: Callable[[dict[str, Any]], object], seconds: float = 60.0) -> dict[str, Any]:
+    def until_status(self, condition: Callable[[dict[str, Any]], object], seconds: float = 180.0) -> dict[str, Any]:
         self.listen(lambda: self.statuses and condition(self.statuses[-1]), seconds)
         return self.statuses[-1]
