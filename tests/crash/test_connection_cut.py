@@ -13,8 +13,8 @@ from tests.crash.feed import NumberedFeed
 from tests.crash.proxy import Proxy
 
 BACK_WITHIN_S, BUSY_S = 5.0, 20.0
-"""The former is promised, and measured in the long form, on a quiet machine. The latter is for one that others slow down:
-still less than the MQTT keep-alive takes to find a dead connection, half a minute."""
+"""The former is promised, and measured in the long form, on a quiet machine. The latter is for one that others slow
+down: still less than the MQTT keep-alive takes to find a dead connection, half a minute."""
 SHORT = (("cut", 1.0), ("dead", 1.0), ("dead", 5.0))
 LONG = tuple((how, seconds) for seconds in (1.0, 1.0, 2.0, 5.0, 10.0, 20.0, 40.0, 60.0) for how in ("cut", "dead"))
 
