@@ -97,7 +97,7 @@ class Running:
             assert time.monotonic() < deadline, self.log.read_text()
             time.sleep(0.05)
 
-    def end(self, signal_number: int, seconds: float = 60.0) -> tuple[int, float]:
+    def end(self, signal_number: int, seconds: float = 120.0) -> tuple[int, float]:
         """Send a signal; the exit code and how long it took, seconds."""
         began = time.monotonic()
         self.process.send_signal(signal_number)

@@ -82,9 +82,11 @@ class ByHand:
 
     def replace_router(self) -> None:
         """As after a kill: the old one is gone without a word, and a new one knows nothing."""
+        self.until(lambda: self.session.connected)  # the one before it may have been replaced just now
         self.stop_routing()
         assert self.router is not None
-        self.session.socket.close()  # as the kernel does for a killed process: no DISCONNECT
+        if self.session.socket is not None:
+            self.session.socket.close()  # as the kernel does for a killed process: no DISCONNECT
         self.router.close(0.0)
         self.router, self._stopping = self.make_router(), False
         self._thread = threading.Thread(target=self._route, daemon=True)
@@ -112,7 +114,7 @@ class ByHand:
     def serving(self, shard: int) -> list[str]:
         return [name for name in self.owners if shard in self.attend(name)["shards"]]
 
-    def until(self, condition: Callable[[], object], seconds: float = 30.0) -> None:
+    def until(self, condition: Callable[[], object], seconds: float = 120.0) -> None:
         until_s = time.monotonic() + seconds
         while not condition():
             for owner in self.owners.values():
@@ -144,4 +146,4 @@ class ByHand:
             if self.router is not None:
                 self.router.close(1.0)
             for owner in self.owners.values():
-                assert owner.stop(20.0)
+                assert owner.stop(120.0)

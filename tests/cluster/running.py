@@ -14,8 +14,12 @@ from stepahead.cluster.shards import place
 from tests.broker.conftest import MakePeer, Peer
 from tests.cluster.feed import Feed
 
-READY_S = 200.0
+READY_S = 300.0
 """Every process imports PyTorch, and the machine may be full of others."""
+PATIENCE = dict.fromkeys(
+    ("RAY_gcs_server_port_wait_time_s", "RAY_raylet_start_wait_time_s", "RAY_worker_register_timeout_seconds"), "300"
+)
+"""Ray gives its processes half a minute or one to come up."""
 
 
 def environment(token: Path) -> dict[str, str]:
@@ -23,7 +27,7 @@ def environment(token: Path) -> dict[str, str]:
     path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
     ray = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token), "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
     ray["RAY_worker_niceness"] = "0"  # as deploy/CLUSTER.md asks for
-    return os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"} | ray
+    return os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"} | PATIENCE | ray
 
 
 class Nodes:
@@ -71,7 +75,7 @@ class Nodes:
 
     def __exit__(self, *exc: object) -> None:
         self.process.stdin.close()  # type: ignore[union-attr]
-        self.process.wait(60)
+        self.process.wait(READY_S)
         self.process.stdout.close()  # type: ignore[union-attr]
         self.log.close()
 
@@ -96,6 +100,7 @@ class RunningCluster:
         self.mouth: Peer = make_peer().connected()
         self.found: dict[str, dict[str, Any]] = {}
         self.status: dict[str, Any] = {}
+        self.reads = False
         command = [sys.executable, "-m", "stepahead", "cluster", "run"]
         command += [] if nodes is None else ["--address", nodes.address]
         self.command = [*command, *(part for text in assignments for part in ("--set", text))]
@@ -114,22 +119,23 @@ class RunningCluster:
         if self.process.poll() is None:
             self.process.terminate()
             try:
-                self.process.wait(40)
+                self.process.wait(120)
             except subprocess.TimeoutExpired:
                 self.process.kill()
-                self.process.wait(10)
+                self.process.wait(60)
 
     def take(self) -> None:
         """Take in what has come; a forecast that came again must be the same."""
         for message in self.peer.kept:
             content = json.loads(message.payload)
             if message.topic.decode().endswith("/status"):
-                self.status = content
+                if content["status"] == "online":  # else it is the word of the broker, which knows nothing of owners
+                    self.status = content
             else:
                 assert self.found.setdefault(content["id"], content) == content, "published again, and different"
         self.peer.kept.clear()
 
-    def until(self, condition: Callable[[], object], seconds: float = 60.0) -> float:
+    def until(self, condition: Callable[[], object], seconds: float = READY_S) -> float:
         """Listen until it holds; how long that took, seconds."""
         began = time.monotonic()
 
@@ -145,8 +151,17 @@ class RunningCluster:
         return time.monotonic() - began
 
     def until_whole(self, owners: int, seconds: float = READY_S) -> float:
-        """Until so many owners are up and every shard is served by the one that it belongs to."""
-        return self.until(lambda: self.whole(owners), seconds)
+        """Until so many owners are up, every shard is served by the one that it belongs to, and readings are heard."""
+        return self.until(lambda: self.whole(owners) and self.reading(), seconds)
+
+    def reading(self) -> bool:
+        """Whether the router has ever subscribed: what was said before is lost, and no status tells of it."""
+        self.reads = self.reads or "subscribed to" in self.log.read_text()
+        return self.reads
+
+    def until_noticed(self, pid: int) -> None:
+        """Until a status knows that an owner's process is gone; one that was made before may come after its end."""
+        self.until(lambda: all(owner["pid"] != pid or not owner["up"] for owner in self.status["owners"].values()))
 
     def whole(self, owners: int) -> bool:
         status = self.status
@@ -161,7 +176,7 @@ class RunningCluster:
     def play(self, feed: Feed, rows: int) -> None:
         """Publish the next rows."""
         self.mouth.session.publish_many(feed.next(rows), 1, False)
-        assert self.mouth.session.flush(30)
+        assert self.mouth.session.flush(120)
 
     def answered(self, feed: Feed, seconds: float = READY_S) -> float:
         """Until every message that was published has its forecast; how long that took, seconds."""
@@ -182,4 +197,4 @@ class RunningCluster:
 
     def end(self) -> int:
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(90)
+        return self.process.wait(READY_S)

@@ -37,7 +37,7 @@ class Listener:
         self.found: dict[str, dict[str, object]] = {}
         self.heard = 0
 
-    def until(self, count: int, seconds: float = 60.0) -> None:
+    def until(self, count: int, seconds: float = 180.0) -> None:
         self.peer.until(lambda: self._take() >= count, seconds)
 
     def _take(self) -> int:
@@ -51,7 +51,7 @@ class Listener:
 
 def say(mouth: Peer, feed: list[tuple[bytes, bytes]]) -> None:
     mouth.session.publish_many(feed, 1, False)
-    assert mouth.session.flush(30)
+    assert mouth.session.flush(120)
 
 
 def test_shards_that_move_while_readings_come_give_the_forecasts_of_one_process(
@@ -93,6 +93,18 @@ def test_an_owner_rounds_its_products_as_the_thread_does_that_repeats_its_journa
     with ByHand(cluster_settings(broker, topic, 1), tmp_path, "a").running() as hand:
         hand.until(lambda: theirs)
     assert theirs[0] == products()
+
+
+def test_an_owner_that_is_told_to_stop_waits_for_nothing_between_two_shards(
+    broker: Broker, topic: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stepahead.cluster.owner.ALL_EVERY_S", 3600.0)  # nobody wakes it
+    more = (f"subscriptions=[{{filter='{topic}/in/{{shard}}/+'}}]", "cluster.readings=filters")
+    with ByHand(cluster_settings(broker, topic, 4, *more), tmp_path, "a").running() as hand:
+        for shard in range(4):
+            hand.give(shard, "a")
+        hand.until(lambda: all(hand.serving(shard) for shard in range(4)))
+        assert hand.owners.pop("a").stop(30.0)
 
 
 def test_shards_that_read_by_filters_of_their_own_give_the_forecasts_of_one_process(

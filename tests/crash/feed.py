@@ -31,14 +31,14 @@ class NumberedFeed:
             for i in range(self.sent, self.sent + count)
         ]
         self.mouth.session.publish_many(rows, 1, False)
-        assert self.mouth.session.flush(60)
+        assert self.mouth.session.flush(120)
         self.sent += count
 
     def issued_at(self, number: int) -> int:
         """Milliseconds; a reading a second and series."""
         return BASE_MS + 1000 * (number // self.series)
 
-    def until_answered(self, seconds: float = 60.0) -> None:
+    def until_answered(self, seconds: float = 180.0) -> None:
         self.ear.listen(lambda: self.ear.distinct() >= self.sent, seconds)
 
     def check(self) -> None:

@@ -87,7 +87,7 @@ class Proxy:
 
     def close(self) -> None:
         self.ending = True
-        self.thread.join(5)
+        self.thread.join(60)
         self.cut()
         self.listener.close()
 

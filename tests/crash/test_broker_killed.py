@@ -40,7 +40,7 @@ def test_nothing_that_the_broker_had_queued_is_lost(
             away = kill % 4 > 0
             if away:  # all that comes waits with the broker
                 service.process.kill()
-                service.process.wait(10)
+                service.process.wait(60)
             feed.say(rng.randrange(50, 300))
             queued_most = max(queued_most, feed.sent - feed.ear.distinct())
             until_written(broker, tmp_path / "mosquitto.db")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from stepahead.telemetry.log import EVERY_S
 from tests.broker.brokers import Broker
 from tests.broker.conftest import MakePeer
 from tests.broker.running import Ear, Running
@@ -33,6 +34,8 @@ def test_keys_without_end_cost_no_memory_and_no_service(
         mouth.session.publish_many(
             [(b"%s/in/k%d" % (topic.encode(), i), payload) for i in range(known // 100)], 1, False
         )
+        # Nobody turns this session while the ear listens: the broker may have cut it by now, or cut it next.
+        assert mouth.session.flush(120)
 
     def answered() -> bool:
         return ear.distinct() >= known * rounds
@@ -49,19 +52,20 @@ def test_keys_without_end_cost_no_memory_and_no_service(
             fields = b", ".join(b'"x%d-%d": 1.5' % (number, i) for i in range(FIELDS))
             mouth.session.publish_many([(b"%s/in/bomb%d" % (topic.encode(), number), b"{%s}" % fields)], 1, False)
             if number % 100 == 99:
-                assert mouth.session.flush(60)
+                assert mouth.session.flush(120)
                 ear.listen_for(0.0)
                 time.sleep(max(0.0, began + seconds * number / messages - time.monotonic()))
             if number % (messages // 5) == messages // 10:
                 known_readings()
         took_s = time.monotonic() - began
         ear.until_status(lambda status: status.get("drops", {}).get("too_many_series", 0) >= keys, 300)
-        ear.listen(answered, 120)
+        ear.listen(answered)
         known_readings()
-        ear.listen(answered, 60)
+        ear.listen(answered)
         after = resident_bytes(service.pid)
-        assert ear.statuses[-1]["series"] == known
-        assert service.said("reason=too_many_series") < 20
+        ear.until_status(lambda status: status.get("series") == known)
+        said = service.said("reason=too_many_series")
+        assert said <= 2 + (time.monotonic() - began) / EVERY_S
         lost = service.said("disconnected")
     print(
         f"{keys} keys in {took_s:.0f} s beside {known} series: {before / 2**20:.0f} MiB before, "

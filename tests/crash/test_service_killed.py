@@ -86,12 +86,16 @@ class Killed:
         while self.sent < until:
             batch = self.messages[self.sent : self.sent + step]
             self.mouth.session.publish_many(batch, 1, False)
-            assert self.mouth.session.flush(20)
+            assert self.mouth.session.flush(120)
             self.sent += len(batch)
             if pace_s:
                 self.ear.listen_for(pace_s)
                 if service is not None and service.process.poll() is not None:
                     return
+
+    def lives(self) -> int:
+        """How often a service has connected so far, by one connection or the other."""
+        return (self.folder / "run.log").read_text().count("connected to")
 
     def ids(self) -> set[object]:
         return {forecast["id"] for forecast in self.ear.forecasts}
@@ -105,18 +109,21 @@ class Killed:
         half = (self.sent + target) // 2
         trainer = "process" if self.rng.randrange(10) == 0 else "thread"  # a process of its own is what `run` has
         live = "engine.deterministic=true" not in self.assignments
+        lives = self.lives()  # before it begins: it may connect before we look
         with self.start(moment, nth, trainer) as service:
-            lives = service.said("connected to")
             self.say(half)
-            while service.process.poll() is None and service.said("connected to") == lives:
+            while service.process.poll() is None and self.lives() == lives:
                 self.ear.listen_for(0.02)
             if by_name:
                 # A process of its own takes seconds to begin; its outcome comes to light with the next reading.
                 slow = live and trainer == "process" and ("adoption" in moment or "tune" in moment)
                 self.say(target, 0.2 if slow else 0.01, service)
-                until = time.monotonic() + 1.0
+                # Snapshots go on and on, so their moments come; the others do not when all is answered.
+                until = time.monotonic() + 60.0
                 while service.process.poll() is None and time.monotonic() < until:
                     self.ear.listen_for(0.02)
+                    if moment not in SNAPSHOTS and len(self.ids()) >= 3 * self.sent:
+                        until = min(until, time.monotonic() + 1.0)
             else:
                 # From outside at a moment by progress, not by time: how fast it goes depends on the machine.
                 heard = len(self.ids()) + self.rng.randrange(1, 3 * (half - len(self.ids()) // 3) + 2)

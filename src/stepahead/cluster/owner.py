@@ -97,7 +97,7 @@ class Owner:
         self._waker, self._woken = socket.socketpair()
         self._woken.setblocking(False)
         self._stopping = False
-        self._opening = False
+        self._more = False
         self._next_all_s = 0.0
         self._all = False
         self._thread = threading.Thread(target=self._run, name="owner", daemon=True)
@@ -199,18 +199,19 @@ class Owner:
     def _reconcile(self) -> None:
         """One step from what is served to what is wanted."""
         wanted = {} if self._stopping else self._wanted
+        self._more = False  # the next step waits for nothing but a turn of those that are served
         for shard, station in self._stations.items():
             if wanted.get(shard) != station.fence.epoch:
                 self._finish(shard)
+                self._more = True
                 break
         for shard in [shard for shard, (fence, _) in self._claimed.items() if wanted.get(shard) != fence.epoch]:
             del self._claimed[shard]
-        self._opening = False
         for shard, epoch in wanted.items():
             if shard in self._stations or self._refused.get(shard, (0, ""))[0] >= epoch:
                 continue
             if self._open(shard, epoch):
-                self._opening = True  # the next one after a turn of those that are served
+                self._more = True
                 break
 
     def _open(self, shard: int, epoch: int) -> bool:
@@ -297,7 +298,7 @@ class Owner:
         poll, whose = select.poll(), dict[int, int]()
         now_s = time.monotonic()
         wait_s = max(0.0, self._next_all_s - now_s) if self._stations else IDLE_S
-        if self._opening:
+        if self._more:
             wait_s = 0.0
         if self._claimed:
             wait_s = min(wait_s, LOCK_LOOK_S)
