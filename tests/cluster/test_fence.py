@@ -2,6 +2,7 @@
 
 import os
 import socket
+import threading
 from pathlib import Path
 
 import msgspec
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from stepahead.cluster.channel import HEAD, Channel
-from stepahead.cluster.epoch import FencedFilesystem, claim, read_epoch
+from stepahead.cluster.epoch import Fence, FencedFilesystem, claim, read_epoch
 from stepahead.cluster.shard_session import OwnSession, RoutedSession
 from stepahead.contract.errors import FencedError, StateError
 from stepahead.contract.settings import BrokerSettings
@@ -43,6 +44,35 @@ def test_epochs_only_rise(tmp_path: Path) -> None:
         with pytest.raises(FencedError, match=f"epoch {epoch} of .* cannot begin: a has begun 3"):
             claim(tmp_path, epoch, "b")
     assert read_epoch(tmp_path) == (3, "a")
+
+
+def test_a_file_that_is_let_go_of_while_it_is_written_keeps_its_handle_until_that_is_over(tmp_path: Path) -> None:
+    fence = claim(tmp_path, 1, "a")
+    inside, go_on = threading.Event(), threading.Event()
+
+    class Halting(Fence):
+        def check(self) -> None:
+            super().check()
+            inside.set()
+            assert go_on.wait(200)
+
+    (tmp_path / "ours").touch()
+    disk = FencedFilesystem(Halting(fence.directory, fence.epoch))
+    go_on.set()
+    file = disk.append(tmp_path / "ours")
+    inside.clear()
+    go_on.clear()
+    writer = threading.Thread(target=file.write, args=(b"late",))
+    writer.start()
+    assert inside.wait(200)
+    disk.abandon()
+    with (tmp_path / "another shard's").open("wb"):  # takes the lowest number that is free
+        go_on.set()
+        writer.join()
+    assert (tmp_path / "ours").read_bytes() == b"late"
+    assert (tmp_path / "another shard's").read_bytes() == b""
+    with pytest.raises(FencedError, match="let go of"):
+        file.write(b"more")
 
 
 def test_a_damaged_epoch_is_refused_by_name(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Lock
 from typing import BinaryIO
 
 from stepahead.contract.errors import FencedError, StateError
@@ -141,30 +142,57 @@ def exclusive(path: Path) -> Iterator[None]:
 
 
 class FencedFile:
-    """A file that is written and synced only while the fence stands."""
+    """A file that is written and synced only while the fence stands.
+
+    It may be closed while another thread is about to write to it: the handle is given back when that is over, or its
+    number could be another shard's file by then.
+    """
 
     def __init__(self, file: WritableFile, fence: Fence) -> None:
         self._file = file
         self._fence = fence
+        self._lock = Lock()
+        self._users = 0
+        self._closed = False
 
     def write(self, data: Bytes) -> None:
         """Append, if we may."""
-        self._fence.check()
-        self._file.write(data)
+        with self._used():
+            self._fence.check()
+            self._file.write(data)
 
     def sync(self) -> None:
         """Sync, and say so only if we still may: what became durable too late is superseded by the next owner."""
-        self._file.sync()
-        self._fence.check()
+        with self._used():
+            self._file.sync()
+            self._fence.check()
 
     def truncate(self, size: int) -> None:
         """Cut, if we may."""
-        self._fence.check()
-        self._file.truncate(size)
+        with self._used():
+            self._fence.check()
+            self._file.truncate(size)
 
     def close(self) -> None:
-        """Give the handle back."""
-        self._file.close()
+        """Give the handle back, now or when nobody uses it any more; never waits."""
+        with self._lock:
+            self._closed = True
+            if not self._users:
+                self._file.close()
+
+    @contextmanager
+    def _used(self) -> Iterator[None]:
+        with self._lock:
+            if self._closed:
+                raise FencedError(f"a file of {self._fence.directory} was let go of")
+            self._users += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._users -= 1
+                if self._closed and not self._users:
+                    self._file.close()
 
 
 class FencedFilesystem(OsFilesystem):
@@ -179,7 +207,7 @@ class FencedFilesystem(OsFilesystem):
 
     def __init__(self, fence: Fence) -> None:
         self._fence = fence
-        self._files: list[WritableFile] = []
+        self._files: list[FencedFile] = []
 
     def create(self, path: Path) -> WritableFile:
         """A new file, if we may."""
@@ -217,5 +245,6 @@ class FencedFilesystem(OsFilesystem):
         self._files.clear()
 
     def _fenced(self, file: WritableFile) -> WritableFile:
-        self._files = [*self._files[-8:], file]  # journal segment, snapshot: few are open at a time
-        return FencedFile(file, self._fence)
+        fenced = FencedFile(file, self._fence)
+        self._files = [*self._files[-8:], fenced]  # journal segment, snapshot: few are open at a time
+        return fenced
