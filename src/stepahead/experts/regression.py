@@ -168,7 +168,7 @@ def _forecast(slots: Any, halves: Any, wholes: Any, coefficients: Any, answer: A
             for a in range(len(w)):
                 x[a] = widen(halves[slot, a])
         else:
-            x = wholes[slot]
+            x[:] = wholes[slot]
         answer[i] = product(x, w, len(w), w[0] - w[0])
 
 
@@ -243,11 +243,12 @@ def _update(
 ) -> None:
     """One row after the other, its covariance read and written once: 5 to 8 times as fast as NumPy's passes.
 
+    It is always a copy that is worked on: a name that is now a copy and now a row of the bank took twice as long.
     The constants come as an array of the regression's dtype, for a number written here would make it float64.
     """
     robust, once, many, multiple, trace_cap, tiny, least_weight, rate, clip, least_spread, one, bound = constants
     x, f, gain = np.empty_like(variances[0]), np.empty_like(variances[0]), np.empty_like(variances[0])
-    U = np.empty(halves.shape[1], x.dtype)
+    U = np.empty(len(x) * (len(x) - 1) // 2, x.dtype)
     for i in range(len(slots)):
         slot = slots[i]
         if not learns[i] or slot >= len(coefficients):
@@ -259,7 +260,8 @@ def _update(
             for k in range(len(U)):
                 U[k] = widen(halves[slot, k])
         else:
-            x, U = inputs[slot], wholes[slot]
+            x[:] = inputs[slot]
+            U[:] = wholes[slot]
         error = max(min(x.dtype.type(targets[i]) - product(x, w, len(w), one - one), bound), -bound)
         _project(U, x, f)
         weight = one
@@ -283,6 +285,8 @@ def _update(
             if len(halves):
                 for k in range(len(U)):
                     halves[slot, k] = narrow(U[k])
+            else:
+                wholes[slot] = U
         step = weight * error / (weight * leverage + once)
         for a in range(len(gain)):
             w[a] += gain[a] * step
