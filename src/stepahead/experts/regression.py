@@ -260,8 +260,10 @@ def _update(
             for k in range(len(U)):
                 U[k] = widen(halves[slot, k])
         else:
-            x[:] = inputs[slot]
-            U[:] = wholes[slot]
+            for a in range(len(x)):
+                x[a] = inputs[slot, a]
+            for k in range(len(U)):
+                U[k] = wholes[slot, k]
         error = max(min(x.dtype.type(targets[i]) - product(x, w, len(w), one - one), bound), -bound)
         _project(U, x, f)
         weight = one
@@ -286,7 +288,8 @@ def _update(
                 for k in range(len(U)):
                     halves[slot, k] = narrow(U[k])
             else:
-                wholes[slot] = U
+                for k in range(len(U)):
+                    wholes[slot, k] = U[k]
         step = weight * error / (weight * leverage + once)
         for a in range(len(gain)):
             w[a] += gain[a] * step
