@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from stepahead.contract.bank import Slots, indices
 from stepahead.contract.changes import Changes, scale_in
-from stepahead.contract.compiled import compiled
+from stepahead.contract.compiled import compiled, compiled_sum
 from stepahead.contract.half import widen
 from stepahead.contract.records import FloatArray
 from stepahead.experts.season import Season
@@ -17,7 +17,6 @@ __all__ = ["SEASONS", "SeasonalView", "look_back"]
 
 SEASONS = 7
 """So many seasons are averaged at most; the seventh day ago is also the same day of the week."""
-LANES = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +63,6 @@ def _look_back(
     moves: Any,
 ) -> None:
     """Fill the fields of the view, a series at a time: NumPy took a pass for each of seven seasons and each term."""
-    sums = np.empty(LANES, np.float32)
     for i in range(len(slots)):
         slot = slots[i]
         season, count, head, ring, move = lengths[slot], counts[slot], heads[slot], rings[slot], moves[i]
@@ -75,7 +73,7 @@ def _look_back(
         place, number, total, distance, distances = head, 0.0, 0.0, 0.0, 0.0
         for k in range(1, min(SEASONS, count // season) + 1):
             # Back from the latest value, or from that of the season before, to the one that stood before the target.
-            distance -= _sum_back(ring, place, season - 1 if k == 1 else season, sums)
+            distance -= _sum_back(ring, place, season - 1 if k == 1 else season)
             place = head - (k * season - 1)
             place += len(ring) if place < 0 else 0
             change = float(widen(ring[place]))
@@ -93,23 +91,16 @@ def _look_back(
 
 
 @compiled
-def _sum_back(ring: Any, place: Any, number: Any, sums: Any) -> Any:
-    """Sum of so many numbers of the ring, from `place` back; several at a time, in an order that is always the same."""
-    sums[:] = 0
+def _sum_back(ring: Any, place: Any, number: Any) -> Any:
+    """Sum of so many numbers of the ring, from `place` back."""
     before = min(number, place + 1)
-    _add(ring, place + 1 - before, before, sums)
-    _add(ring, len(ring) - (number - before), number - before, sums)
-    total = 0.0
-    for lane in range(LANES):
-        total += sums[lane]
+    late = float(_sum(ring, place + 1 - before, place + 1))
+    return late + _sum(ring, len(ring) - (number - before), len(ring))
+
+
+@compiled_sum
+def _sum(ring: Any, start: Any, stop: Any) -> Any:
+    total = np.float32(0.0)
+    for k in range(start, stop):
+        total += widen(ring[k])
     return total
-
-
-@compiled
-def _add(ring: Any, start: Any, number: Any, sums: Any) -> None:
-    whole = number // LANES * LANES
-    for at in range(start, start + whole, LANES):
-        for lane in range(LANES):
-            sums[lane] += widen(ring[at + lane])
-    for lane in range(number - whole):
-        sums[lane] += widen(ring[start + whole + lane])
