@@ -333,7 +333,7 @@ class Engine:
         return np.asarray(firsts[ours & ~self.hibernation.silent(firsts)])
 
     def _adopt(self, result: TuneResult | None) -> None:
-        """Let the gate judge a fine-tune, and swap the weights in if it passes: between two batches, never within."""
+        """Let the gate judge a fine-tune, and swap the weights in if it passes; never within a round."""
         if result is None:
             return
         for cohort in self.cohorts:

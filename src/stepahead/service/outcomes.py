@@ -1,4 +1,4 @@
-"""The door between engine and trainer: what a fine-tune came to is let in between two batches only."""
+"""The door between engine and trainer: what a fine-tune came to is let in at a place that can be written down."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
