@@ -20,7 +20,7 @@ from tests.cluster.by_hand import ByHand
 from tests.cluster.feed import START_MS, messages
 from tests.cluster.test_owner import Listener, cluster_settings, say
 from tests.dashboard.conftest import browser, until
-from tests.dashboard.test_browser import READ_TABLE
+from tests.dashboard.test_browser import table
 from tests.dashboard.test_server import get
 
 __all__ = ["browser"]
@@ -192,23 +192,17 @@ def test_the_server_of_a_service_serves_it(shown: Shown) -> None:
             assert (status, words in body) == (200, True), body
 
 
-def rows_of(browser: webdriver.Chrome, name: str) -> list[list[str]]:
-    """Of a table; none while the page that has it is not there yet, which comes in its own time after the address."""
-    tables = browser.execute_script(READ_TABLE)
-    return next((each["rows"] for each in tables if each["name"] == name), [])
-
-
 def test_the_page_in_a_browser_shows_all_series_and_who_serves_them(shown: Shown, browser: webdriver.Chrome) -> None:
     browser.get_log("browser")
     http = shown.hand.settings.http.model_copy(update={"port": 0})
     with PageServer(http, shown.view, print) as server:
         browser.get(server.url)
-        until(lambda: {row[1] for row in rows_of(browser, "All series")} == set(shown.newest()))
+        until(lambda: {row[1] for row in table(browser, "All series")} == set(shown.newest()))
         browser.get(f"{server.url}#/health")
-        shards = until(lambda: rows_of(browser, "Shards"))
+        shards = until(lambda: table(browser, "Shards"))
         assert [row[:4] for row in shards] == [[str(shard), "served", "ab"[shard % 2], "1"] for shard in range(4)]
-        assert [row[0] for row in rows_of(browser, "Owners")] == ["a", "b"]
+        assert [row[0] for row in table(browser, "Owners")] == ["a", "b"]
         browser.get(f"{server.url}#/model")
-        assert until(lambda: rows_of(browser, "Networks"))[0][2] == str(SENSORS)
+        assert until(lambda: table(browser, "Networks"))[0][2] == str(SENSORS)
         browser.get("about:blank")
     assert browser.get_log("browser") == []

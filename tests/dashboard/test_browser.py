@@ -43,6 +43,7 @@ def picture(browser: webdriver.Chrome, name: str) -> None:
 
 
 def table(browser: webdriver.Chrome, name: str) -> list[list[str]]:
+    """Rows of a table; none while the page that has it is not there yet: it comes some time after its address."""
     return next((each["rows"] for each in browser.execute_script(READ_TABLE) if each["name"] == name), [])
 
 
